@@ -1,0 +1,72 @@
+"""The contract of a blob store: content by its SHA-256, kept once, never changed.
+
+*Durable* means: when `put` returns, the bytes survive a crash of the process or the machine (content flushed, name
+flushed). A broken `put` leaves nothing that a reader could see. Names are digests, so no caller's text is ever part
+of a file name.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import AsyncIterable, AsyncIterator
+from typing import Protocol
+
+from storage.errors import Invalid
+from storage.models import Blob, Digest
+
+_DIGEST = re.compile(r"[0-9a-f]{64}")
+
+
+def parse_digest(text: str, *, field: str = "digest") -> Digest:
+    """`text` if it is a digest; raises `Invalid` otherwise."""
+    if not _DIGEST.fullmatch(text):
+        raise Invalid(field, "is not a SHA-256 digest: 64 lower-case hexadecimal digits")
+    return text
+
+
+class BlobReader(Protocol):
+    """One open blob. It stays readable while open, even if the blob is deleted meanwhile."""
+
+    @property
+    def size(self) -> int:
+        """Bytes in all."""
+        ...
+
+    def read(self, start: int, stop: int) -> AsyncIterator[bytes]:
+        """The bytes from `start` up to, but without, `stop`, in chunks; raises `Corrupt` if the blob ends before."""
+        ...
+
+    async def close(self) -> None:
+        """Let go of it; again is harmless."""
+        ...
+
+
+class BlobStore(Protocol):
+    """Every method raises `Unavailable` where the medium fails."""
+
+    async def put(
+        self, chunks: AsyncIterable[bytes], *, limit: int | None = None, expected: Digest | None = None
+    ) -> Blob:
+        """Keep what `chunks` yields, durably, and say its digest and size. Memory does not grow with size.
+
+        Raises `TooLarge` past `limit` bytes and `Invalid` (field "digest") if the content is not `expected`; then, and
+        if `chunks` raises or the caller is cancelled, nothing is kept. Content that is there already is kept once and
+        counts as just stored, so a collector's grace period starts anew.
+        """
+        ...
+
+    async def has(self, digest: Digest) -> bool:
+        """Whether it is there; says nothing of its integrity."""
+        ...
+
+    async def read(self, digest: Digest) -> bytes:
+        """All of it, verified: raises `Corrupt` if it is missing or does not hash to `digest`."""
+        ...
+
+    async def open(self, digest: Digest) -> BlobReader:
+        """Open it for reading in parts, not verified. Raises `Corrupt` if it is missing."""
+        ...
+
+    async def delete(self, digest: Digest) -> None:
+        """Forget it; harmless if it is not there. Only a collector that knows nobody refers to it may call this."""
+        ...

@@ -1,0 +1,223 @@
+"""The contract of a metadata store: its verbs and their promises.
+
+`find_` may return None, `get_` and everything that changes a named thing raise `NotFound`. Each verb that writes is one
+transaction: all of it or nothing, and, save for keys and blobs, it draws the next revision and appends to the change
+log in that same transaction. Revisions become visible in order: who has seen revision N has seen all before it.
+Every verb raises `Unavailable` if the store cannot be reached.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from typing import Protocol
+
+from storage.models import (
+    Blob,
+    Change,
+    Deployment,
+    Digest,
+    Entry,
+    File,
+    HostedSite,
+    Key,
+    Millis,
+    NewDeployment,
+    NewKey,
+    NewSite,
+    NewSpace,
+    Page,
+    PageQuery,
+    Site,
+    SitePatch,
+    Space,
+    SpacePatch,
+    Workspace,
+)
+
+
+class EdgeMetadata(Protocol):
+    """What the edge asks, and all it may ask: reads, each one indexed query."""
+
+    async def get_revision(self) -> int:
+        """The latest revision; 0 for a new store."""
+        ...
+
+    async def list_changes(self, since: int, limit: int = 1000) -> Sequence[Change]:
+        """The changes after revision `since`, oldest first, at most `limit`."""
+        ...
+
+    async def find_site(self, domains: Sequence[str]) -> HostedSite | None:
+        """The site of the first of `domains` that has one, with its files' revision as of the same instant."""
+        ...
+
+    async def find_files(self, space_id: str, paths: Collection[str], revision: int) -> Mapping[str, File]:
+        """For each of `paths`, the newest row that had begun at `revision`, if there is one.
+
+        A row that had ended by then (`to_revision` ≤ `revision`) is a tombstone: it says when the path was removed. One
+        that ended later is returned as it stood: `to_revision` and `removed_at` None.
+        """
+        ...
+
+
+class MetadataStore(EdgeMetadata, Protocol):
+    """Everything the control API asks."""
+
+    async def close(self) -> None:
+        """Let go of connections and threads; again is harmless."""
+        ...
+
+    # Workspaces and keys. They do not concern the edge: no revision, no change.
+
+    async def put_workspace(self, workspace_id: str, name: str) -> Workspace:
+        """The workspace with this id; made with `name` if it is not there yet."""
+        ...
+
+    async def create_key(self, new: NewKey) -> Key:
+        """Raises `NotFound` (workspace)."""
+        ...
+
+    async def find_key(self, key_id: str) -> Key | None: ...
+
+    async def find_key_by_hash(self, secret_hash: str) -> Key | None: ...
+
+    async def list_keys(self, workspace_id: str, query: PageQuery) -> Page[Key]:
+        """By id, which is by creation; expired and revoked ones too."""
+        ...
+
+    async def revoke_key(self, key_id: str) -> Key:
+        """Acts at once; a second time changes nothing. Raises `NotFound`."""
+        ...
+
+    async def touch_key(self, key_id: str, used_at: Millis) -> None:
+        """Remember when it was last used; harmless if it is gone."""
+        ...
+
+    # Spaces.
+
+    async def create_space(self, new: NewSpace) -> Space:
+        """Raises `NotFound` (workspace), `Conflict` (alias, unique a workspace), `Invalid` (meta too large)."""
+        ...
+
+    async def find_space(self, space_id: str) -> Space | None: ...
+
+    async def find_space_by_alias(self, workspace_id: str, alias: str) -> Space | None: ...
+
+    async def list_spaces(
+        self,
+        workspace_id: str,
+        query: PageQuery,
+        *,
+        contact_id: str | None = None,
+        meta: Mapping[str, str] | None = None,
+    ) -> Page[Space]:
+        """By id, which is by creation.
+
+        `meta` keeps those that have each of its keys with that value: a string equal to it, or a number or boolean
+        whose JSON text it is.
+        """
+        ...
+
+    async def update_space(self, space_id: str, patch: SpacePatch) -> Space:
+        """Raises `NotFound`, `Conflict` (alias), `Invalid` (meta too large)."""
+        ...
+
+    async def delete_space(self, space_id: str) -> None:
+        """With its sites, files, history and deployments; frees their domains. Raises `NotFound`."""
+        ...
+
+    # Sites.
+
+    async def create_site(self, new: NewSite) -> Site:
+        """Raises `NotFound` (space), `Conflict` (domain: any workspace's; alias: this workspace's), `Invalid`.
+
+        `Invalid` with field "index" or "notFound", naming the missing path: a named file must exist below the prefix in
+        the state that would result. Field "meta": too large.
+        """
+        ...
+
+    async def get_site(self, site_id: str) -> Site: ...
+
+    async def find_site_by_id(self, site_id: str) -> Site | None: ...
+
+    async def find_site_by_alias(self, workspace_id: str, alias: str) -> Site | None: ...
+
+    async def list_sites(
+        self,
+        space_id: str,
+        query: PageQuery,
+        *,
+        domain: str | None = None,
+        meta: Mapping[str, str] | None = None,
+    ) -> Page[Site]:
+        """By id, which is by creation. `meta` as for spaces."""
+        ...
+
+    async def update_site(self, site_id: str, patch: SitePatch) -> Site:
+        """Raises as `create_site` does. `settings_at` moves if one of `SERVED_FIELDS` got another value, and then to a
+        second later than any file of its space was last changed in. The change names the old and the new domain."""
+        ...
+
+    async def delete_site(self, site_id: str) -> None:
+        """Frees its domain. Raises `NotFound`."""
+        ...
+
+    # Files. Paths are in the kept form (`storage.paths`).
+
+    async def put_files(self, space_id: str, files: Mapping[str, Blob], *, delete: Collection[str] = ()) -> int:
+        """Publish all of `files` and end all of `delete` (those that are live) at once; the space's revision afterwards.
+
+        The caller has stored the blobs; the workspace comes to possess them. Where nothing would change (same digests,
+        nothing to end) nothing is written. `modified_at` is now, or, if the path had other content or was removed within
+        this second, the start of the next one. Raises `NotFound` (space).
+        """
+        ...
+
+    async def delete_tree(self, space_id: str, folder: str) -> int:
+        """End every live file below `folder` (`""`: all) at once; how many. Raises `NotFound` (space)."""
+        ...
+
+    async def find_file(self, space_id: str, path: str) -> File | None:
+        """The live file."""
+        ...
+
+    async def list_files(self, space_id: str, folder: str, *, recursive: bool, query: PageQuery) -> Page[Entry]:
+        """What is live below `folder`, by path in code-point order; `query.after` is a path.
+
+        Recursive: every file, no folders. Otherwise one level: files, and a folder for each first segment that has
+        files below it; where a folder and a file have one path, both are listed, the file first. A page never ends
+        between the two, so it may hold one more than `take`.
+        """
+        ...
+
+    # Blobs a workspace possesses, and deployments.
+
+    async def put_blob(self, workspace_id: str, blob: Blob) -> None:
+        """Remember that the workspace has uploaded this content; again is harmless."""
+        ...
+
+    async def create_deployment(self, new: NewDeployment) -> Deployment:
+        """Kept with its manifest, not yet visible to anybody. Raises `NotFound` (space)."""
+        ...
+
+    async def find_deployment(self, deployment_id: str) -> Deployment | None: ...
+
+    async def list_deployments(self, space_id: str, query: PageQuery) -> Page[Deployment]:
+        """By id, which is by creation."""
+        ...
+
+    async def find_deployment_blob(self, deployment_id: str, digest: Digest) -> Blob | None:
+        """The blob of that digest if the manifest names it."""
+        ...
+
+    async def list_missing(self, deployment_id: str) -> Sequence[Digest]:
+        """The manifest's digests that the deployment's workspace does not possess, sorted, each once."""
+        ...
+
+    async def activate_deployment(self, deployment_id: str) -> Deployment:
+        """Make the manifest live, at once: everything below `prefix` ("replace"), or its own paths only ("merge").
+
+        Raises `NotFound`; `Invalid` (field "files") while content is missing; `Conflict` if it is a merge and one of its
+        paths changed since `base`. Activating the active one again changes nothing and keeps its revision. Activating
+        one that was active before republishes its manifest at a new revision.
+        """
+        ...
