@@ -1,0 +1,196 @@
+"""Settings: flags, then `SPACELANE_*` variables, then `spacelane.toml`, validated once at start.
+
+`load_settings` answers with values that are all good or raises one `ConfigError` that names every bad setting, where it
+came from and what would be right.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import BeforeValidator, ByteSize, Field, SecretStr, ValidationError, field_validator
+from pydantic_settings import BaseSettings, NoDecode, PydanticBaseSettingsSource, SettingsConfigDict
+
+ENV_PREFIX = "SPACELANE_"
+CONFIG_FILE = "spacelane.toml"
+MIN_ROOT_KEY = 8  # characters; enough to catch an empty or mistaken variable, the text asks for far more
+FLAGS = {"platform_domains": "--platform-domain", "cache_bytes": "--cache-size"}  # others: the field's name
+_URL_PASSWORD = re.compile(r"(://[^:/@]*:)[^@]*@")
+
+
+class ConfigError(Exception):
+    """A setting cannot be used; the text names it, its source and what would be right."""
+
+
+@dataclass(frozen=True, slots=True)
+class Address:
+    """Where to listen. `host` without brackets; port 0 lets the system choose."""
+
+    host: str
+    port: int
+
+    def __str__(self) -> str:
+        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+
+
+def parse_address(value: object) -> Address:
+    """`HOST:PORT`, `[IPv6]:PORT` or `:PORT` (every interface)."""
+    if isinstance(value, Address):
+        return value
+    host, colon, port = str(value).rpartition(":")
+    if not colon or not port.isascii() or not port.isdigit() or int(port) > 65535 or (":" in host and host[0] != "["):
+        raise ValueError("is not HOST:PORT, such as 127.0.0.1:8080")
+    return Address(host.removeprefix("[").removesuffix("]") or "0.0.0.0", int(port))
+
+
+def _split_commas(value: object) -> object:
+    return [part.strip() for part in value.split(",") if part.strip()] if isinstance(value, str) else value
+
+
+def _domain(value: str) -> str:
+    domain = value.strip().lower().removesuffix(".")
+    if not domain or not domain.isascii() or any(not label or "/" in label for label in domain.split(".")):
+        raise ValueError(f"{value!r} is not a domain, such as pages.example.com")
+    return domain
+
+
+ListenAddress = Annotated[Address, BeforeValidator(parse_address)]
+DomainList = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_split_commas)]
+
+
+class Settings(BaseSettings):
+    """Every setting of `spacelane serve`. The descriptions are what `--help` and the documentation say."""
+
+    model_config = SettingsConfigDict(env_prefix=ENV_PREFIX, extra="forbid", frozen=True, validate_default=True)
+
+    data_dir: Path = Field(
+        default=Path(".spacelane"),
+        description="Directory of everything kept: the database, the files' contents, the first key. Made if absent.",
+    )
+    edge: ListenAddress = Field(default=Address("127.0.0.1", 8080), description="HOST:PORT that answers visitors.")
+    control: ListenAddress = Field(
+        default=Address("127.0.0.1", 8081), description="HOST:PORT of the control API; keep it private."
+    )
+    workers: int = Field(default=1, ge=0, le=256, description="Edge processes; 1: all in one process, 0: one a core.")
+    platform_domains: DomainList = Field(
+        default=("localhost",), description="Domains under which a site may take one label."
+    )
+    database_url: str | None = Field(
+        default=None,
+        description="postgresql://… for PostgreSQL; unset: SQLite in the data directory.",
+    )
+    root_key: SecretStr | None = Field(
+        default=None, description="A secret accepted as a full key, for containers and scripts; unset: one is made."
+    )
+    cache_bytes: ByteSize = Field(
+        default=ByteSize(128 * 1024 * 1024),
+        ge=0,
+        description="Memory for cached responses in each worker.",
+    )
+    max_file_bytes: ByteSize = Field(
+        default=ByteSize(5 * 1024**3), ge=1, description="The largest file that may be uploaded, such as 5GiB."
+    )
+    log_level: Literal["debug", "info", "warning", "error"] = Field(default="info", description="How much is logged.")
+
+    @field_validator("platform_domains")
+    @classmethod
+    def _check_domains(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        if not value:
+            raise ValueError("is empty: name at least one domain, such as localhost")
+        return tuple(dict.fromkeys(_domain(domain) for domain in value))
+
+    @field_validator("root_key")
+    @classmethod
+    def _check_root_key(cls, value: SecretStr | None) -> SecretStr | None:
+        if value is not None and len(value.get_secret_value()) < 20:
+            raise ValueError(
+                "is too short to be safe: use at least 20 characters, such as `openssl rand -hex 32` prints"
+            )
+        return value
+
+    @property
+    def worker_count(self) -> int:
+        """`workers`, with 0 resolved to the number of cores this process may use."""
+        return self.workers or len(os.sched_getaffinity(0))
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Only what `load_settings` merged: it has to know each value's source."""
+        return (init_settings,)
+
+
+def load_settings(flags: Mapping[str, object] | None = None, *, config_file: Path | None = None) -> Settings:
+    """The settings in force. `flags` by field name; those absent fall to the environment, then to the file.
+
+    The file is `config_file`, or else `spacelane.toml` in the working directory if there is one.
+    """
+    values, sources = _gather(flags or {}, config_file)
+    try:
+        return Settings(**values)
+    except ValidationError as exc:
+        problems = (_explain(dict(error), sources) for error in exc.errors())
+        raise ConfigError("\n".join(dict.fromkeys(problems))) from None
+
+
+def describe(settings: Settings, flags: Mapping[str, object] | None = None) -> list[tuple[str, str, str]]:
+    """(name, value, source) for each setting in force; a secret's value is not told."""
+    _, sources = _gather(flags or {}, None)
+    return [(name, _show(getattr(settings, name)), sources.get(name, "default")) for name in Settings.model_fields]
+
+
+def _gather(flags: Mapping[str, object], config_file: Path | None) -> tuple[dict[str, Any], dict[str, str]]:
+    path = config_file or Path(CONFIG_FILE)
+    values: dict[str, Any] = _read_file(path) if config_file or path.exists() else {}
+    sources = dict.fromkeys(values, str(path))
+    for name in Settings.model_fields:
+        variable = ENV_PREFIX + name.upper()
+        if variable in os.environ:
+            values[name], sources[name] = os.environ[variable], variable
+    for name, value in flags.items():
+        values[name], sources[name] = value, FLAGS.get(name, f"--{name.replace('_', '-')}")
+    return values, sources
+
+
+def _read_file(path: Path) -> dict[str, Any]:
+    try:
+        return tomllib.loads(path.read_text())
+    except OSError as exc:
+        raise ConfigError(f"{path}: cannot be read: {exc.strerror}") from exc
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as exc:
+        raise ConfigError(f"{path}: is not TOML: {exc}") from exc
+
+
+def _explain(error: dict[str, Any], sources: Mapping[str, str]) -> str:
+    name = str(error["loc"][0])
+    where = sources.get(name, "default")
+    if error["type"] == "extra_forbidden":
+        return f"{name} (from {where}): no such setting; see `spacelane serve --help`"
+    text = str(error["msg"]).removeprefix("Value error, ")
+    return f"{name} (from {where}): {text[:1].lower()}{text[1:]}"
+
+
+def _show(value: object) -> str:
+    match value:
+        case None:
+            return "(unset)"
+        case SecretStr():
+            return "(secret)"
+        case ByteSize():
+            return value.human_readable()
+        case tuple():
+            return ", ".join(str(part) for part in value)
+        case _:
+            return _URL_PASSWORD.sub(r"\1…@", str(value))

@@ -1,0 +1,75 @@
+"""The ASGI door: any ASGI server in front of the edge."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator
+from contextlib import aclosing, suppress
+
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from server.edge.edge import Edge
+from server.edge.request import Refusal, read_request
+from server.edge.response import Body, Parts
+from storage.blobs import BlobReader
+
+
+def create_app(edge: Edge) -> ASGIApp:
+    """An ASGI application that answers HTTP from `edge` and nothing else."""
+
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            raise RuntimeError(f"the edge speaks HTTP, not {scope['type']}")
+        target: bytes = scope["raw_path"]
+        if scope["query_string"]:
+            target += b"?" + scope["query_string"]
+        reader = None
+        try:
+            request = read_request(scope["method"], target, scope["http_version"], scope["headers"])
+        except Refusal as refusal:
+            response = edge.refuse(refusal)
+        else:
+            known = edge.respond_nowait(request)
+            response, reader = (known, None) if known is not None else await edge.respond(request)
+        try:
+            await send({"type": "http.response.start", "status": response.status, "headers": list(response.headers)})
+            await _send_body(response.body, reader, receive, send)
+        finally:
+            if reader is not None:
+                await reader.close()
+
+    return app
+
+
+async def _send_body(body: Body, reader: BlobReader | None, receive: Receive, send: Send) -> None:
+    if isinstance(body, bytes):
+        await send({"type": "http.response.body", "body": body})
+        return
+    assert reader is not None, "a body in parts comes with its blob"
+    # Servers drop what is sent to a visitor who has left, so without this the rest of the file would be read in vain.
+    gone = asyncio.ensure_future(_wait_for_disconnect(receive))
+    try:
+        async with aclosing(_chunks(body, reader)) as chunks:
+            async for chunk in chunks:
+                await send({"type": "http.response.body", "body": chunk, "more_body": True})
+                if gone.done():
+                    return
+        await send({"type": "http.response.body", "body": b""})
+    finally:
+        gone.cancel()
+        with suppress(asyncio.CancelledError):
+            await gone
+
+
+async def _chunks(body: Parts, reader: BlobReader) -> AsyncGenerator[bytes, None]:
+    for part in body.parts:
+        if isinstance(part, bytes):
+            yield part
+        else:
+            async for chunk in reader.read(part.start, part.stop):
+                yield chunk
+
+
+async def _wait_for_disconnect(receive: Receive) -> None:
+    while (await receive())["type"] != "http.disconnect":
+        pass

@@ -1,0 +1,275 @@
+"""The protocol that owns every HTTP/1.1 connection of the edge: uvicorn's, with our reader, limits and deadlines.
+
+Bytes collect in a buffer. Once a message is whole there, strictly read and its body drained, uvicorn is driven through
+the very callbacks that its own parser would call, one message at a time; what is pipelined behind it waits. Refusals
+are the edge's own pages. A connection is in one of the phases below, each with its deadline:
+
+    IDLE      between messages                     closed silently
+    READING   a message has begun                  408
+    SERVING   uvicorn answers                      none, unless the client stops reading
+    WRITING   the client does not take the answer  dropped
+    CLOSING   the last answer is on its way        dropped, sooner if all of it has left
+
+Attributes of uvicorn used here: connections, cycle, flow, headers, loop, parser, server_state, transport, url, and the
+cycle's keep_alive, more_body, message_event, response_complete and transport. A test lists them; uvicorn is pinned.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from enum import Enum
+
+from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
+
+from server.doors.head import Head, find_head_end, parse_head
+from server.edge.edge import Edge
+from server.edge.request import Refusal, split_target
+from server.edge.response import Response
+
+HEAD_SECONDS = 10.0  # for a message to come in whole
+IDLE_SECONDS = 75.0
+WRITE_SECONDS = 30.0  # without a byte taken
+LINGER_SECONDS = 2.0  # for the client to take the last answer and close
+MAX_PIPELINED_BYTES = 64 * 1024  # kept behind a message that is being answered
+MAX_DISCARDED_BYTES = 1024 * 1024  # read and thrown away so that a last answer is not lost to a reset
+
+
+class Phase(Enum):
+    IDLE = IDLE_SECONDS
+    READING = HEAD_SECONDS
+    SERVING = float("inf")
+    WRITING = WRITE_SECONDS
+    CLOSING = LINGER_SECONDS  # or WRITE_SECONDS, while there is something unsent
+
+
+class _ReadHead:
+    """What uvicorn asks its parser about the head just read."""
+
+    def __init__(self, head: Head) -> None:
+        self._head = head
+
+    def get_http_version(self) -> str:
+        return self._head.version
+
+    def get_method(self) -> bytes:
+        return self._head.method
+
+    def should_keep_alive(self) -> bool:
+        return self._head.keep_alive
+
+    def should_upgrade(self) -> bool:
+        return False
+
+
+class _LastAnswer:
+    """The transport as a cycle sees it, whose `close` lets the client take the answer first."""
+
+    def __init__(self, protocol: EdgeProtocol) -> None:
+        self._protocol = protocol
+        self.write = protocol.transport.write
+        self.is_closing = protocol.transport.is_closing
+
+    def close(self) -> None:
+        self._protocol.finish_connection()
+
+
+class EdgeProtocol(HttpToolsProtocol):
+    """One connection. `edge` is set by `protocol_for`."""
+
+    edge: Edge
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        super().connection_made(transport)
+        self._buffer = bytearray()
+        self._seen = 0  # of _buffer, without the end of a head
+        self._head: Head | None = None  # read, its body not yet
+        self._half_closed = False
+        self._discarded = 0
+        self._unsent = 0
+        self._timer: asyncio.TimerHandle | None = None
+        self._enter(Phase.IDLE)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+        super().connection_lost(exc)
+
+    # Reading
+
+    def data_received(self, data: bytes) -> None:
+        if self._phase is Phase.CLOSING:
+            self._discarded += len(data)
+            if self._discarded > MAX_DISCARDED_BYTES:
+                self.transport.abort()
+            return
+        self._buffer += data
+        if self._busy:
+            if len(self._buffer) > MAX_PIPELINED_BYTES:
+                self.flow.pause_reading()
+        else:
+            self._advance()
+
+    def eof_received(self) -> bool:  # type: ignore[override]
+        """The client has nothing more to say. It still gets the answer that it waits for (RFC 9112 §9.6)."""
+        if not self._busy:
+            return False  # asyncio closes
+        self._half_closed = True
+        self.cycle.keep_alive = False
+        return True
+
+    @property
+    def _busy(self) -> bool:
+        return self._phase is Phase.SERVING or self._phase is Phase.WRITING
+
+    def _advance(self) -> None:
+        """Serve the message at the front of the buffer if it is whole."""
+        try:
+            if self._head is None:
+                self._head = self._read_head()
+            if self._head is not None and self._drained(self._head):
+                return
+        except Refusal as refusal:
+            self._refuse(refusal)
+            return
+        if self._phase is Phase.IDLE and (self._buffer or self._head is not None):
+            self._enter(Phase.READING)
+
+    def _read_head(self) -> Head | None:
+        # RFC 9112 §2.2: an empty line before the request line is ignored, one.
+        if self._seen == 0 and self._buffer[:2] == b"\r\n":
+            del self._buffer[:2]
+        end = find_head_end(self._buffer, self._seen)
+        self._seen = len(self._buffer)
+        if end < 0:
+            return None
+        head = parse_head(bytes(self._buffer[: end - 4]))
+        del self._buffer[:end]
+        self._seen = 0
+        return head
+
+    def _drained(self, head: Head) -> bool:
+        """Serve `head` if its body has come, or if there is no use in waiting for it."""
+        body = head.body
+        if body is None or body.feed(self._buffer):
+            self._serve(head, keep_alive=True)
+        elif body.too_long or head.expects_continue:
+            # The answer does not depend on the body: say it now rather than have the body sent (RFC 9110 §10.1.1).
+            self._serve(head, keep_alive=False)
+        else:
+            return False
+        return True
+
+    # Serving
+
+    def _serve(self, head: Head, *, keep_alive: bool) -> None:
+        """Drive uvicorn as its parser would for `head`, without a body."""
+        authority, path, query = split_target(head.target)
+        self._head = None
+        self._enter(Phase.SERVING)
+        self.parser = _ReadHead(head)  # type: ignore[assignment]
+        self.on_message_begin()
+        self.on_url(path + (b"?" + query if query else b""))
+        if authority is None:
+            headers = head.headers
+        else:  # uvicorn forgets the authority of an absolute-form target, which replaces Host (RFC 9112 §3.2.2)
+            headers = [(name, authority if name == b"host" else value) for name, value in head.headers]
+            if head.version == "1.0" and all(name != b"host" for name, _ in headers):
+                headers.append((b"host", authority))
+        for name, value in headers:
+            self.on_header(name, value)
+        self.expect_100_continue = False
+        self.on_headers_complete()
+        if not keep_alive or self._half_closed:
+            self.cycle.keep_alive = False
+        self.cycle.transport = _LastAnswer(self)  # type: ignore[assignment]
+        self.on_message_complete()
+
+    def on_response_complete(self) -> None:
+        """uvicorn calls this at the end of each answer."""
+        self.server_state.total_requests += 1
+        if self._phase is Phase.CLOSING or self.transport.is_closing():
+            return
+        self._enter(Phase.IDLE)
+        self.flow.resume_reading()
+        if self._buffer:
+            self._advance()
+
+    def _refuse(self, refusal: Refusal) -> None:
+        self._buffer.clear()
+        self.transport.write(render_http1(self.edge.refuse(refusal)))
+        self.finish_connection()
+
+    # Closing
+
+    def shutdown(self) -> None:
+        """The server stops: finish what is being answered, and nothing more."""
+        if self._busy:
+            self.cycle.keep_alive = False
+        else:
+            self.transport.close()
+
+    def finish_connection(self) -> None:
+        """Close once the client has taken what was written. Closing with unread bytes would reset the connection and
+        could destroy the answer on its way (RFC 9112 §9.6), so they are read and thrown away for a while."""
+        if self._phase is Phase.CLOSING or self.transport.is_closing():
+            return
+        self._buffer.clear()
+        self._unsent = self.transport.get_write_buffer_size()
+        self._enter(Phase.CLOSING, WRITE_SECONDS if self._unsent else LINGER_SECONDS)
+        self.flow.resume_reading()
+        if self._half_closed or not self.transport.can_write_eof():
+            self.transport.close()
+        else:
+            self.transport.write_eof()
+
+    # Deadlines
+
+    def pause_writing(self) -> None:
+        super().pause_writing()
+        if self._phase is Phase.SERVING:
+            self._unsent = self.transport.get_write_buffer_size()
+            self._enter(Phase.WRITING)
+
+    def resume_writing(self) -> None:
+        super().resume_writing()
+        if self._phase is Phase.WRITING:
+            self._enter(Phase.SERVING)
+
+    def _enter(self, phase: Phase, seconds: float | None = None) -> None:
+        """Change phase. A timer that is due too early is left to find that out: most deadlines never come."""
+        self._phase = phase
+        self._deadline = self.loop.time() + (phase.value if seconds is None else seconds)
+        if self._timer is not None and self._timer.when() > self._deadline:
+            self._timer.cancel()
+            self._timer = None
+        if self._timer is None and phase is not Phase.SERVING:
+            self._timer = self.loop.call_at(self._deadline, self._on_timer)
+
+    def _on_timer(self) -> None:
+        self._timer = None
+        if self._phase is Phase.SERVING:
+            return
+        if self.loop.time() < self._deadline:
+            self._timer = self.loop.call_at(self._deadline, self._on_timer)
+            return
+        unsent = self.transport.get_write_buffer_size()
+        if self._phase is Phase.READING:
+            self._refuse(Refusal(408, "the request did not come in time"))
+        elif self._phase is not Phase.IDLE and 0 < unsent < self._unsent:
+            self._unsent = unsent  # slow, but it does read
+            self._enter(self._phase, WRITE_SECONDS)
+        else:
+            self.transport.abort() if unsent else self.transport.close()
+
+
+def protocol_for(edge: Edge) -> type[EdgeProtocol]:
+    """The protocol class that answers from `edge`: uvicorn makes one for each connection."""
+    return type("BoundEdgeProtocol", (EdgeProtocol,), {"edge": edge})
+
+
+def render_http1(response: Response) -> bytes:
+    """The bytes of a response after which the connection closes, framed as uvicorn frames its own."""
+    assert isinstance(response.body, bytes), "a refusal's page is at hand"
+    lines = [STATUS_LINE[response.status]]
+    lines += [b"%b: %b\r\n" % header for header in response.headers]
+    return b"".join([*lines, b"connection: close\r\n\r\n", response.body])

@@ -1,0 +1,91 @@
+"""Keeping up with the store: a worker that is behind catches up before it answers.
+
+`behind` compares the node's latest revision, which a writer raises before its call returns, with what this worker has
+applied. Changes made elsewhere, by another node say, are found by `poll`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from contextlib import suppress
+from typing import Protocol
+
+from storage.errors import Unavailable
+from storage.metadata import EdgeMetadata
+from storage.models import Change
+
+BATCH = 1000
+TOO_MANY = 20_000  # applying more than this costs longer than starting afresh
+WAKE_SECONDS = 0.1  # how often an idle worker looks at the node's revision: one read of eight bytes
+POLL_SECONDS = 0.5  # how often it asks the store for what other nodes did; the bound between nodes is twice that
+
+
+class Node(Protocol):
+    """What the processes of this node share (`server.node`)."""
+
+    @property
+    def revision(self) -> int:
+        """The latest revision that any of them has written."""
+        ...
+
+
+class Follower:
+    """Applies the change log to one worker, in order and each change once."""
+
+    def __init__(
+        self,
+        metadata: EdgeMetadata,
+        node: Node,
+        apply: Callable[[Change], None],
+        clear: Callable[[], None],
+        applied: Callable[[int], None] = lambda revision: None,
+    ) -> None:
+        """`apply` takes one change, `clear` forgets everything, `applied` is told each revision that is reached."""
+        self.revision = -1  # nothing is known, not even that the store is empty
+        self._metadata = metadata
+        self._node = node
+        self._apply = apply
+        self._clear = clear
+        self._applied = applied
+        self._lock = asyncio.Lock()
+
+    @property
+    def behind(self) -> bool:
+        """Whether this node has seen a change that this worker has not."""
+        return self._node.revision > self.revision
+
+    async def catch_up(self) -> None:
+        """Return once this worker is not behind. Raises `Unavailable`."""
+        while self.behind:
+            await self.poll()
+
+    async def run(self) -> None:
+        """Follow for ever, so that an idle worker learns of changes too. A store that is away is asked again."""
+        while True:
+            with suppress(Unavailable):
+                await self.poll()
+            for _ in range(round(POLL_SECONDS / WAKE_SECONDS)):
+                await asyncio.sleep(WAKE_SECONDS)
+                if self.behind:
+                    break
+
+    async def poll(self) -> None:
+        """Apply whatever the store has that is new, from wherever it came. Raises `Unavailable`."""
+        async with self._lock:
+            latest = await self._metadata.get_revision()
+            if self.revision < 0 or latest - self.revision > TOO_MANY or latest < self._node.revision:
+                self._restart(latest)
+            while self.revision < latest:
+                changes = await self._metadata.list_changes(self.revision, BATCH)
+                for change in changes:
+                    self._apply(change)
+                self._reach(changes[-1].revision if changes else latest)
+
+    def _restart(self, latest: int) -> None:
+        self._clear()
+        self._reach(max(latest, self._node.revision))
+
+    def _reach(self, revision: int) -> None:
+        self.revision = revision
+        self._applied(revision)

@@ -1,0 +1,96 @@
+"""What an answer may depend on.
+
+A door turns what arrived into a `Request` with `read_request`; serving code never sees a header list. A field that is
+not here cannot change an answer, and so needs no place in a cache key or in Vary.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+MAX_TARGET_BYTES = 8 * 1024
+
+# Header → field. A repeated field is joined with a comma (RFC 9110 §5.2); one that may not repeat is then no longer
+# valid syntax, which its reader ignores or refuses as its section says.
+FIELDS = {
+    b"if-match": "if_match",
+    b"if-none-match": "if_none_match",
+    b"if-modified-since": "if_modified_since",
+    b"if-unmodified-since": "if_unmodified_since",
+    b"if-range": "if_range",
+    b"range": "range",
+}
+
+_ABSOLUTE = re.compile(rb"[A-Za-z][A-Za-z0-9+.-]*://([^/?#]*)(.*)", re.DOTALL)
+_VISIBLE = re.compile(rb"[!\"$-~]+")  # 0x21–0x7E without "#": a fragment is never sent (RFC 9112 §3.2)
+
+
+class Refusal(Exception):
+    """A request that is answered with an error page; `detail` tells its sender what is wrong."""
+
+    def __init__(self, status: int, detail: str) -> None:
+        super().__init__(detail)
+        self.status = status
+        self.detail = detail
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Request:
+    """One request. `path` begins with "/" and is still percent-encoded, or is "*"."""
+
+    method: str
+    authority: str | None  # as sent; None where HTTP/1.0 names no host
+    path: str
+    query: str = ""  # without the "?"
+    if_match: str | None = None
+    if_none_match: str | None = None
+    if_modified_since: str | None = None
+    if_unmodified_since: str | None = None
+    if_range: str | None = None
+    range: str | None = None
+
+
+def split_target(target: bytes) -> tuple[bytes | None, bytes, bytes]:
+    """(authority if in absolute-form, path, query) of a request target (RFC 9112 §3.2). Raises `Refusal`."""
+    if len(target) > MAX_TARGET_BYTES:
+        raise Refusal(414, f"the request target is longer than {MAX_TARGET_BYTES} bytes")
+    if not _VISIBLE.fullmatch(target):
+        raise Refusal(400, "the request target has a character that has to be percent-encoded")
+    authority = None
+    if target[:1] != b"/" and (absolute := _ABSOLUTE.fullmatch(target)):
+        authority, target = absolute[1], absolute[2]
+    path, _, query = target.partition(b"?")
+    if authority is not None:
+        path = path or b"/"
+    if path[:1] != b"/" and target != b"*":
+        raise Refusal(400, "the request target is neither a path nor an absolute URL")
+    return authority, path, query
+
+
+def read_request(method: str, target: bytes, version: str, headers: Iterable[tuple[bytes, bytes]]) -> Request:
+    """The request of a head; header names in lower case, `version` such as "1.1". Raises `Refusal` (400, 414)."""
+    authority, path, query = split_target(target)
+    if path == b"*" and method != "OPTIONS":
+        raise Refusal(400, 'the target "*" is for OPTIONS only')
+    hosts: list[bytes] = []
+    fields: dict[str, str] = {}
+    for name, value in headers:
+        if name == b"host":
+            hosts.append(value.strip(b" \t"))
+        elif field := FIELDS.get(name):
+            text = value.decode("latin-1").strip(" \t")
+            fields[field] = f"{fields[field]}, {text}" if field in fields else text
+    # RFC 9112 §3.2: HTTP/1.1 has to name one host, even beside an absolute-form target, which then replaces it.
+    if len(hosts) > 1 or (not hosts and version == "1.1"):
+        raise Refusal(400, "the request has to have one Host header")
+    if authority is None and hosts:
+        authority = hosts[0]
+    return Request(
+        method=method,
+        authority=None if authority is None else authority.decode("latin-1"),
+        path=path.decode("ascii"),
+        query=query.decode("ascii"),
+        **fields,
+    )

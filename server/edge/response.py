@@ -1,0 +1,152 @@
+"""What goes back: a `Representation` that may be kept, and the `Response` that one request gets from it.
+
+Header names are lower-case bytes. Neither holds Date: it is added when the response is sent off (`stamp`).
+"""
+
+from __future__ import annotations
+
+import html
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from http import HTTPStatus
+from typing import TypeAlias
+
+from storage.models import Blob, Millis
+
+Headers: TypeAlias = tuple[tuple[bytes, bytes], ...]
+
+ALLOW = (b"allow", b"GET, HEAD, OPTIONS")
+NOSNIFF = (b"x-content-type-options", b"nosniff")
+NO_STORE = (b"cache-control", b"no-store")
+REVALIDATE = (b"cache-control", b"public, max-age=0, must-revalidate")
+HTML = (b"content-type", b"text/html; charset=utf-8")
+RETRY_AFTER_SECONDS = 5
+
+_EXTRA: dict[int, Headers] = {405: (ALLOW,), 503: ((b"retry-after", str(RETRY_AFTER_SECONDS).encode()),)}
+
+_PAGE = """<!doctype html>
+<html lang="en">
+<meta charset="utf-8">
+<meta name="viewport" content="width=device-width">
+<title>{status} {reason}</title>
+<style>
+:root {{ color-scheme: light dark }}
+body {{ font: 1rem/1.5 system-ui, sans-serif; max-width: 36rem; margin: 20vh auto 0; padding: 0 1.5rem }}
+h1 {{ font-size: 1.5rem; margin: 0 }}
+p {{ opacity: .75 }}
+</style>
+<h1>{status} {reason}</h1>
+<p>{detail}</p>
+</html>
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Span:
+    """Bytes `start` up to, but without, `stop` of a blob that is not in memory."""
+
+    start: int
+    stop: int
+
+
+@dataclass(frozen=True, slots=True)
+class Parts:
+    """A body that is still to be read: literal bytes and spans of one blob, in order; `size` in bytes in all."""
+
+    blob: Blob
+    parts: tuple[bytes | Span, ...]
+    size: int
+
+
+Body: TypeAlias = bytes | Parts
+
+
+@dataclass(frozen=True, slots=True)
+class Response:
+    """What one request gets. For HEAD the body is empty and the headers are those of GET."""
+
+    status: int
+    headers: Headers
+    body: Body = b""
+
+
+@dataclass(frozen=True, slots=True)
+class Representation:
+    """A whole answer to GET, the same for everybody whom its cache key covers.
+
+    `etag` (quoted) and `modified` (seconds since the epoch) are the validators of a file; None for pages and redirects,
+    to which preconditions and ranges do not apply. A `location` goes out with the request's query behind it.
+    """
+
+    status: int
+    headers: Headers
+    body: bytes | Blob
+    etag: bytes | None = None
+    modified: int | None = None
+    location: str | None = None
+
+    @property
+    def size(self) -> int:
+        """Bytes of the body."""
+        return len(self.body) if isinstance(self.body, bytes) else self.body.size
+
+
+@dataclass(frozen=True, slots=True)
+class Page(Representation):
+    """One whose body is at hand."""
+
+    body: bytes
+
+
+def etag_of(blob: Blob) -> bytes:
+    """A strong entity tag (RFC 9110 §8.8.3): half of the content's SHA-256 is far more than chance needs."""
+    return f'"{blob.digest[:32]}"'.encode()
+
+
+def file_representation(
+    blob: Blob, body: bytes | Blob, content_type: str, modified: Millis, date: bytes
+) -> Representation:
+    """The 200 for a file. `body` is `blob` where it is too large to keep; `date` is `modified` as an HTTP date."""
+    headers = (
+        (b"content-type", content_type.encode("ascii")),
+        (b"content-length", str(blob.size).encode()),
+        (b"etag", etag := etag_of(blob)),
+        (b"last-modified", date),
+        REVALIDATE,
+        (b"accept-ranges", b"bytes"),
+        NOSNIFF,
+    )
+    return Representation(200, headers, body, etag, modified // 1000)
+
+
+def error_representation(blob: Blob, body: bytes | Blob, content_type: str) -> Representation:
+    """The 404 that shows a site's own page. It has no validators: a 304 would lose the status."""
+    headers = (
+        (b"content-type", content_type.encode("ascii")),
+        (b"content-length", str(blob.size).encode()),
+        NO_STORE,
+        NOSNIFF,
+    )
+    return Representation(404, headers, body)
+
+
+def page(status: int, detail: str, extra: Iterable[tuple[bytes, bytes]] = ()) -> Page:
+    """Our own small page for a status; `detail` is plain text."""
+    reason = HTTPStatus(status).phrase
+    body = _PAGE.format(status=status, reason=html.escape(reason), detail=html.escape(detail)).encode()
+    length = (b"content-length", str(len(body)).encode())
+    return Page(status, (HTML, length, *_EXTRA.get(status, ()), *extra, NO_STORE, NOSNIFF), body)
+
+
+def redirect(status: int, location: str) -> Representation:
+    """A redirect; `location` is percent-encoded and has no query."""
+    plain = page(status, f"The page is at {location}")
+    return replace(plain, location=location, headers=(*plain.headers[:-2], REVALIDATE, NOSNIFF))
+
+
+OPTIONS = Representation(204, (ALLOW, NOSNIFF), b"")
+
+
+def stamp(response: Response, date: bytes) -> Response:
+    """`response` with its Date (RFC 9110 §6.6.1)."""
+    return Response(response.status, (*response.headers, (b"date", date)), response.body)

@@ -1,0 +1,159 @@
+"""`spacelane serve`: prepares, then serves in this process or supervises several.
+
+1. the data directory, the database's schema, the root key, the node map
+2. the listening sockets, which every process shares
+3. one worker: this process serves everything; more: `supervisor`
+"""
+
+from __future__ import annotations
+
+import asyncio
+import fcntl
+import hashlib
+import http.client
+import os
+import socket
+import sys
+import threading
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+
+from server import supervisor, worker
+from server.config import Address, Settings
+from server.control.config import DEFAULT_WORKSPACE_ID
+from server.logs import configure_logging, get_logger
+from server.node import NodeMap, NodeMapError
+from server.stores import migrate_stores, open_stores
+from storage.errors import StorageError
+from storage.ids import new_secret
+
+ROOT_KEY_FILE = "root.key"
+LOCK_FILE = "lock"
+BACKLOG = 4096
+
+logger = get_logger("spacelane")
+
+
+class StartError(Exception):
+    """The server cannot start; the text says why and what to do."""
+
+
+def serve(settings: Settings, on_ready: Callable[[Settings], None] | None = None) -> int:
+    """Serve until SIGTERM or SIGINT; the exit code. `on_ready` is called once, in a thread, when every worker serves,
+    with the settings in which ports that the system chose are filled in."""
+    configure_logging(settings.log_level)
+    os.umask(0o077)  # whatever is made here is the operator's own
+    try:
+        _lock(settings.data_dir)
+        edge, control = _bind(settings.edge), _bind(settings.control)
+        root_key_hash = _prepare(settings)
+    except (StartError, StorageError, NodeMapError) as exc:
+        print(f"spacelane cannot start: {exc}", file=sys.stderr)
+        return 1
+    settings = settings.model_copy(update={"edge": _bound(edge), "control": _bound(control)})
+    task = worker.Task(settings=settings, edge=edge, control=control, root_key_hash=root_key_hash)
+    threading.Thread(target=_announce, args=(settings, on_ready), daemon=True).start()
+    if settings.worker_count == 1:
+        worker.run(task)
+        return 0
+    return supervisor.run(task, settings.worker_count)
+
+
+def _lock(directory: Path) -> None:
+    """Make the data directory, and hold it as long as this process lives: two servers in one would share a node map."""
+    try:
+        directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+        descriptor = os.open(directory / LOCK_FILE, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError as exc:
+        raise StartError(f"another server uses {directory}; stop it, or choose another with --data-dir") from exc
+    except OSError as exc:
+        raise StartError(f"the data directory {directory}: {exc.strerror}; choose another with --data-dir") from exc
+
+
+def _prepare(settings: Settings) -> str:
+    """Make what is missing; the hash of the root key."""
+    directory = settings.data_dir
+    try:
+        secret = settings.root_key.get_secret_value() if settings.root_key else _root_key(directory / ROOT_KEY_FILE)
+    except OSError as exc:
+        raise StartError(f"the root key {directory / ROOT_KEY_FILE}: {exc.strerror}") from exc
+    revision = asyncio.run(_prepare_stores(settings))
+    NodeMap.create(directory / worker.NODE_FILE, settings.worker_count, revision).close()
+    return hashlib.sha256(secret.encode()).hexdigest()
+
+
+async def _prepare_stores(settings: Settings) -> int:
+    await migrate_stores(settings)
+    async with open_stores(settings) as stores:
+        await stores.metadata.put_workspace(DEFAULT_WORKSPACE_ID, "default")
+        return await stores.metadata.get_revision()
+
+
+def _root_key(path: Path) -> str:
+    """The key in the file, made at the first start. It is whole from the instant it has its name."""
+    with suppress(FileNotFoundError):
+        return path.read_text().strip()
+    secret = new_secret()
+    temporary = path.with_suffix(f".{os.getpid()}")
+    with open(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
+        file.write(secret + "\n")
+        file.flush()
+        os.fsync(file.fileno())
+    try:
+        os.link(temporary, path)
+    except FileExistsError:  # another process started at the same time and was first
+        return path.read_text().strip()
+    finally:
+        temporary.unlink()
+    return secret
+
+
+def _bind(address: Address) -> socket.socket:
+    try:
+        family, kind, protocol, _, where = socket.getaddrinfo(
+            address.host, address.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+        )[0]
+        sock = socket.socket(family, kind, protocol)
+        try:
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            sock.bind(where)
+            sock.listen(BACKLOG)
+            sock.setblocking(False)
+        except OSError:
+            sock.close()
+            raise
+    except OSError as exc:
+        raise StartError(
+            f"cannot listen on {address}: {exc.strerror}. Stop what uses it, or choose another address with --edge "
+            "and --control."
+        ) from exc
+    return sock
+
+
+def _bound(sock: socket.socket) -> Address:
+    host, port = sock.getsockname()[:2]
+    return Address(host, port)
+
+
+def _announce(settings: Settings, on_ready: Callable[[Settings], None] | None) -> None:
+    """Once every worker serves, say so."""
+    while not _is_ready(settings.control):
+        time.sleep(0.05)
+    logger.info("serving", visitors=f"http://{settings.edge}", operators=f"http://{settings.control}")
+    if on_ready is not None:
+        on_ready(settings)
+
+
+def _is_ready(control: Address) -> bool:
+    host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(control.host, control.host)
+    connection = http.client.HTTPConnection(host, control.port, timeout=5)
+    try:
+        connection.request("GET", "/readyz")
+        return connection.getresponse().status == 200
+    except OSError:
+        return False
+    finally:
+        connection.close()

@@ -1,0 +1,132 @@
+"""One process that serves: the edge, the control API, or both.
+
+Run as a module it is a child of the supervisor: its standard input brings one line of JSON (`Task`), stays open as long
+as the supervisor lives, and its end is the order to stop.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import signal
+import socket
+import sys
+from contextlib import AsyncExitStack
+from dataclasses import dataclass
+
+import uvloop
+
+from server.config import Settings
+from server.control.config import ControlConfig, Readiness
+from server.edge.edge import Edge
+from server.listeners import Server, control_server, edge_server
+from server.logs import configure_logging
+from server.node import NodeMap, Slot, State
+from server.stores import Stores, open_stores
+
+NODE_FILE = "node"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Task:
+    """What a process serves. Sockets are bound and listening; None: not this one's task."""
+
+    settings: Settings
+    edge: socket.socket | None
+    control: socket.socket | None
+    root_key_hash: str
+    slot: int = 0  # of the edge
+
+    def dump(self) -> str:
+        """One line of JSON; the sockets by their descriptors."""
+        settings = self.settings.model_dump(mode="json", exclude={"root_key"})
+        settings.update(edge=str(self.settings.edge), control=str(self.settings.control))
+        sockets = {name: sock.fileno() for name, sock in (("edge", self.edge), ("control", self.control)) if sock}
+        return json.dumps({"settings": settings, **sockets, "root_key_hash": self.root_key_hash, "slot": self.slot})
+
+    @classmethod
+    def load(cls, text: str) -> Task:
+        """What `dump` wrote, in a process that has inherited the descriptors."""
+        data = json.loads(text)
+        sockets = {name: socket.socket(fileno=data[name]) if name in data else None for name in ("edge", "control")}
+        return cls(
+            settings=Settings(**data["settings"]), root_key_hash=data["root_key_hash"], slot=data["slot"], **sockets
+        )
+
+
+async def serve(task: Task, stop: asyncio.Event) -> None:
+    """Serve `task` until `stop` is set; then answer what is under way and return."""
+    async with AsyncExitStack() as stack:
+        node = NodeMap.open(task.settings.data_dir / NODE_FILE)
+        stack.callback(node.close)
+        stores = await stack.enter_async_context(open_stores(task.settings, node.raise_revision))
+        servers: list[tuple[Server, socket.socket]] = []
+        if task.control is not None:
+            servers.append((_control_server(task, stores, node), task.control))
+        async with asyncio.TaskGroup() as group:
+            if task.edge is not None:
+                slot = node.slot(task.slot)
+                edge = _edge(task, stores, node, slot)
+                await edge.follower.poll()
+                follower = group.create_task(edge.follower.run())
+                servers.append((edge_server(edge), task.edge))
+            for server, sock in servers:
+                group.create_task(server.serve(sockets=[sock]))
+            for server, _ in servers:
+                await server.listening.wait()
+            if task.edge is not None:
+                slot.mark(State.SERVING)
+            await stop.wait()
+            if task.edge is not None:
+                slot.mark(State.DRAINING)
+                follower.cancel()
+            for server, _ in servers:
+                server.should_exit = True
+
+
+def _edge(task: Task, stores: Stores, node: NodeMap, slot: Slot) -> Edge:
+    return Edge(stores.metadata, stores.blobs, node, cache_bytes=task.settings.cache_bytes, applied=slot.applied)
+
+
+def _control_server(task: Task, stores: Stores, node: NodeMap) -> Server:
+    # Imported here because an edge process has no use for FastAPI: 0.3 s of its start and 30 MB of its memory.
+    from server.control.app import create_app
+
+    config = ControlConfig(
+        platform_domains=task.settings.platform_domains,
+        max_file_bytes=task.settings.max_file_bytes,
+        root_key_hash=task.root_key_hash,
+        readiness=lambda: _readiness(node),
+    )
+    return control_server(create_app(stores.metadata, stores.blobs, config))
+
+
+def _readiness(node: NodeMap) -> Readiness:
+    states = {f"worker-{worker.index}": worker.state.name.lower() for worker in node.workers()}
+    return Readiness(ready=node.ready(), workers=states)
+
+
+def run(task: Task, *, stop_at_end_of_input: bool = False) -> None:
+    """Serve `task` in this process until SIGTERM or SIGINT, or until standard input ends."""
+
+    async def main() -> None:
+        loop = asyncio.get_running_loop()
+        stop = asyncio.Event()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, stop.set)
+        if stop_at_end_of_input:
+            loop.add_reader(sys.stdin.fileno(), _stop_once, loop, stop)
+        await serve(task, stop)
+
+    configure_logging(task.settings.log_level)
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        runner.run(main())
+
+
+def _stop_once(loop: asyncio.AbstractEventLoop, stop: asyncio.Event) -> None:
+    loop.remove_reader(sys.stdin.fileno())  # at its end it would stay readable for ever
+    stop.set()
+
+
+if __name__ == "__main__":
+    run(Task.load(sys.stdin.readline()), stop_at_end_of_input=True)

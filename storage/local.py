@@ -1,0 +1,262 @@
+"""Blobs as files, each named `ab/cdef…` by the SHA-256 of its content, below one directory.
+
+A put:
+
+1. gathers up to 256 KiB in memory: a body that ends by then costs one thread hop in all, and no write if it is there;
+2. hashes and writes what is longer to a file in `tmp`, on the same file system, one hop for each 256 KiB;
+3. flushes the file, renames it to its digest and flushes the directory: visible whole and durable, or not at all.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import os
+import secrets
+import time
+from collections.abc import AsyncIterable, AsyncIterator, Callable, Iterator
+from contextlib import contextmanager, suppress
+from io import FileIO
+from pathlib import Path
+from typing import TypeVar
+
+import aiofiles.os
+
+from storage.blobs import parse_digest
+from storage.errors import Corrupt, Invalid, TooLarge, Unavailable
+from storage.models import Blob, Digest
+
+CHUNK_BYTES = 256 * 1024
+LEFTOVER_SECONDS = 24 * 60 * 60  # a temporary file that nobody has written to for so long is a crash's
+
+T = TypeVar("T")
+
+
+class LocalBlobs:
+    """A `BlobStore` below `directory`, which several processes may share.
+
+    Making one creates the directories and removes what crashes left in `tmp`; raises `Unavailable` if it cannot.
+    """
+
+    def __init__(self, directory: Path) -> None:
+        self._directory = directory
+        self._temporary = directory / "tmp"
+        with _medium():
+            directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+            # Made now, so that a put has one directory to flush and a missing one tells that the medium is gone.
+            for name in ("tmp", *(f"{number:02x}" for number in range(256))):
+                (directory / name).mkdir(exist_ok=True)
+            _flush(directory)
+            _sweep(self._temporary)
+
+    async def put(
+        self, chunks: AsyncIterable[bytes], *, limit: int | None = None, expected: Digest | None = None
+    ) -> Blob:
+        """See `BlobStore`. A cancellation that arrives during the last flush may find the content kept, whole."""
+        upload = _Upload(self._temporary / secrets.token_hex(16))
+        pending = bytearray()
+        size = 0
+        try:
+            async for chunk in chunks:
+                size += len(chunk)
+                if limit is not None and size > limit:
+                    raise TooLarge(limit)
+                pending += chunk
+                if len(pending) >= CHUNK_BYTES:
+                    await _run_to_end(upload.add, pending)
+                    pending = bytearray()
+            digest = await _run_to_end(upload.finish, pending, self._path, expected)
+        except BaseException:
+            await _run_to_end(upload.discard)
+            raise
+        return Blob(digest=digest, size=size)
+
+    async def has(self, digest: Digest) -> bool:
+        path = self._path(digest)
+        with _medium():
+            try:
+                await aiofiles.os.stat(path)
+            except FileNotFoundError:
+                _check_folder(path)
+                return False
+        return True
+
+    async def read(self, digest: Digest) -> bytes:
+        path = self._path(digest)
+        with _medium(), _missing_is_corrupt(path):
+            content = await _read_file(path)
+        if content is None:
+            raise Corrupt(f"blob {digest} does not match its digest")
+        return content
+
+    async def open(self, digest: Digest) -> LocalReader:
+        reader = LocalReader(self._path(digest))
+        try:
+            await _run_to_end(reader.start)
+        except BaseException:
+            await reader.close()
+            raise
+        return reader
+
+    async def delete(self, digest: Digest) -> None:
+        with _medium(), suppress(FileNotFoundError):
+            await aiofiles.os.unlink(self._path(digest))
+
+    def _path(self, digest: Digest) -> Path:
+        return self._directory / parse_digest(digest)[:2] / digest[2:]
+
+
+class LocalReader:
+    """A `BlobReader` of an open file."""
+
+    def __init__(self, path: Path) -> None:
+        self.size = 0
+        self._path = path
+        self._file: FileIO | None = None
+
+    def start(self) -> None:
+        """Open the file; waits for the disk."""
+        with _missing_is_corrupt(self._path):
+            self._file = FileIO(self._path)
+        self.size = os.fstat(self._file.fileno()).st_size
+
+    def fileno(self) -> int:
+        """The open file's descriptor, whose position nobody uses: for `sendfile`. Raises `Unavailable` once closed."""
+        if self._file is None:
+            raise Unavailable("this blob's reader is closed")
+        return self._file.fileno()
+
+    async def read(self, start: int, stop: int) -> AsyncIterator[bytes]:
+        while start < stop:
+            with _medium():
+                # Cancelled here, the thread may still read from a descriptor that is somebody else's by then: nobody
+                # gets to see what it read.
+                chunk = await _pread(self.fileno(), min(CHUNK_BYTES, stop - start), start)
+            if not chunk:
+                raise Corrupt(f"blob {self._path.parent.name}{self._path.name} ends at {start}, before {stop}")
+            start += len(chunk)
+            yield chunk
+
+    async def close(self) -> None:
+        if self._file is not None:
+            self._file.close()
+            self._file = None
+
+
+class _Upload:
+    """A body on its way to the disk. Every method waits for the disk: one thread at a time."""
+
+    def __init__(self, temporary: Path) -> None:
+        self._temporary = temporary
+        self._hash = hashlib.sha256()
+        self._file: FileIO | None = None
+
+    def add(self, chunk: bytearray) -> None:
+        self._hash.update(chunk)
+        self._write(chunk)
+
+    def finish(self, rest: bytearray, path_of: Callable[[Digest], Path], expected: Digest | None) -> Digest:
+        """Add `rest`, which is the last, and keep it all."""
+        self._hash.update(rest)
+        digest = self._hash.hexdigest()
+        if expected not in (None, digest):
+            raise Invalid("digest", f"is not the content's, which is {digest}: upload the file that it was made from")
+        path = path_of(digest)
+        if self._file is not None or not _refresh(path, rest):
+            file = self._write(rest)
+            os.fsync(file.fileno())
+            file.close()
+            # Over what may be there: the same bytes, or ones that the disk has damaged.
+            os.replace(self._temporary, path)
+        _flush(path.parent)  # also where it was there: whoever renamed it may not have come to this yet
+        return digest
+
+    def discard(self) -> None:
+        if self._file is not None:
+            with suppress(OSError):  # what cannot be removed now goes in a later start's sweep
+                self._file.close()
+                self._temporary.unlink(missing_ok=True)
+
+    def _write(self, chunk: bytearray) -> FileIO:
+        if self._file is None:
+            self._file = FileIO(self._temporary, "xb")
+        with memoryview(chunk) as view:
+            written = 0
+            while written < len(view):
+                written += self._file.write(view[written:])
+        return self._file
+
+
+def _refresh(path: Path, content: bytearray) -> bool:
+    """Whether `path` holds `content` already; then its age starts anew. What cannot be read is written again."""
+    try:
+        if path.read_bytes() != content:
+            return False
+        os.utime(path)
+    except OSError:
+        return False
+    return True
+
+
+def _flush(directory: Path) -> None:
+    """Make the names in `directory` durable."""
+    descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _sweep(temporary: Path) -> None:
+    oldest = time.time() - LEFTOVER_SECONDS
+    for path in temporary.iterdir():
+        with suppress(FileNotFoundError):  # another process sweeps or renames it
+            if path.stat().st_mtime < oldest:
+                path.unlink()
+
+
+def _read_verified(path: Path) -> bytes | None:
+    """The file's content; None if it does not hash to its name."""
+    content = path.read_bytes()
+    return content if hashlib.sha256(content).hexdigest() == path.parent.name + path.name else None
+
+
+_read_file = aiofiles.os.wrap(_read_verified)
+_pread = aiofiles.os.wrap(os.pread)
+
+
+async def _run_to_end(function: Callable[..., T], *args: object) -> T:
+    """`function` in a thread. Even when cancelled it returns no earlier than the thread does, so that whoever cleans up
+    is alone; aiofiles has no such promise."""
+    with _medium():
+        work = asyncio.get_running_loop().run_in_executor(None, function, *args)
+        try:
+            return await asyncio.shield(work)
+        except asyncio.CancelledError:
+            while not work.done():
+                with suppress(asyncio.CancelledError):
+                    await asyncio.wait([work])
+            raise
+
+
+@contextmanager
+def _medium() -> Iterator[None]:
+    """The disk's errors as ours, without the paths that theirs name."""
+    try:
+        yield
+    except OSError as exc:
+        raise Unavailable(f"the blob store failed: {exc.strerror or type(exc).__name__}") from exc
+
+
+@contextmanager
+def _missing_is_corrupt(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except FileNotFoundError as exc:
+        _check_folder(path)
+        raise Corrupt(f"blob {path.parent.name}{path.name} is missing") from exc
+
+
+def _check_folder(path: Path) -> None:
+    """Raises `FileNotFoundError` if `path` is missing only because everything is: a volume that is not mounted."""
+    path.parent.stat()

@@ -1,0 +1,71 @@
+"""Blobs in a dictionary: the whole contract but durability, for tests and trials."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import AsyncIterable, AsyncIterator
+
+from storage.errors import Corrupt, Invalid, TooLarge
+from storage.models import Blob, Digest
+
+CHUNK_BYTES = 256 * 1024
+
+
+class MemoryBlobs:
+    """A `BlobStore`. `contents` is all it keeps, for a test to look at or to damage."""
+
+    def __init__(self) -> None:
+        self.contents: dict[Digest, bytes] = {}
+
+    async def put(
+        self, chunks: AsyncIterable[bytes], *, limit: int | None = None, expected: Digest | None = None
+    ) -> Blob:
+        content = bytearray()
+        async for chunk in chunks:
+            content += chunk
+            if limit is not None and len(content) > limit:
+                raise TooLarge(limit)
+        digest = hashlib.sha256(content).hexdigest()
+        if expected not in (None, digest):
+            raise Invalid("digest", f"is not the content's, which is {digest}: upload the file that it was made from")
+        self.contents[digest] = bytes(content)
+        return Blob(digest=digest, size=len(content))
+
+    async def has(self, digest: Digest) -> bool:
+        return digest in self.contents
+
+    async def read(self, digest: Digest) -> bytes:
+        content = self._get(digest)
+        if hashlib.sha256(content).hexdigest() != digest:
+            raise Corrupt(f"blob {digest} does not match its digest")
+        return content
+
+    async def open(self, digest: Digest) -> MemoryReader:
+        return MemoryReader(digest, self._get(digest))
+
+    async def delete(self, digest: Digest) -> None:
+        self.contents.pop(digest, None)
+
+    def _get(self, digest: Digest) -> bytes:
+        try:
+            return self.contents[digest]
+        except KeyError as exc:
+            raise Corrupt(f"blob {digest} is missing") from exc
+
+
+class MemoryReader:
+    """A `BlobReader`."""
+
+    def __init__(self, digest: Digest, content: bytes) -> None:
+        self.size = len(content)
+        self._digest = digest
+        self._content = content
+
+    async def read(self, start: int, stop: int) -> AsyncIterator[bytes]:
+        for position in range(start, min(stop, self.size), CHUNK_BYTES):
+            yield self._content[position : min(position + CHUNK_BYTES, stop)]
+        if start < stop and stop > self.size:
+            raise Corrupt(f"blob {self._digest} ends at {self.size}, before {stop}")
+
+    async def close(self) -> None:
+        """Nothing to let go of."""

@@ -1,0 +1,162 @@
+"""An edge with sites on it, served on loopback by the real server in the test's own loop."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import socket
+import threading
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
+from concurrent.futures import Future
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TypeAlias
+
+from server.edge.edge import Edge
+from server.listeners import edge_server
+from storage.blobs import BlobStore
+from storage.local import LocalBlobs
+from storage.memory import MemoryBlobs, MemoryMetadata
+from storage.metadata import MetadataStore
+from storage.models import Blob, NewSite, NewSpace, Site
+from storage.sql import migrate, open_sql
+
+NOW = 1_790_000_000  # Mon, 21 Sep 2026 14:13:20 GMT: the time at every test's edge
+
+
+class Clock:
+    """Seconds since the epoch, until somebody moves them."""
+
+    def __init__(self, now: float = NOW) -> None:
+        self.now = now
+
+    def __call__(self) -> float:
+        return self.now
+
+    def millis(self) -> int:
+        return int(self.now * 1000)
+
+
+@dataclass
+class LatestRevision:
+    """The node's revision without a node."""
+
+    revision: int = 0
+
+    def announce(self, revision: int) -> None:
+        self.revision = max(self.revision, revision)
+
+
+@dataclass
+class Hosting:
+    """Stores and an edge, fed by its tests as the control API would feed them."""
+
+    metadata: MetadataStore
+    blobs: BlobStore
+    edge: Edge
+    clock: Clock
+    node: LatestRevision
+    spaces: dict[str, str] = field(default_factory=dict)
+
+    async def publish(self, space: str, files: Mapping[str, bytes], *, delete: tuple[str, ...] = ()) -> str:
+        """Put files into a space (made if it is new); its id."""
+        if space not in self.spaces:
+            await self.metadata.put_workspace("workspace_test", "test")
+            self.spaces[space] = (
+                await self.metadata.create_space(NewSpace(workspace_id="workspace_test", name=space))
+            ).id
+        stored = {path: await self.store(content) for path, content in files.items()}
+        await self.metadata.put_files(self.spaces[space], stored, delete=delete)
+        return self.spaces[space]
+
+    async def store(self, content: bytes) -> Blob:
+        async def chunks() -> AsyncIterator[bytes]:
+            yield content
+
+        return await self.blobs.put(chunks())
+
+    async def site(self, domain: str, files: Mapping[str, bytes], **options: str) -> Site:
+        """A site on a space of its own."""
+        space_id = await self.publish(domain, files)
+        return await self.metadata.create_site(NewSite(space_id=space_id, domain=domain, **options))  # type: ignore[arg-type]
+
+
+Fill: TypeAlias = Callable[[Hosting], Awaitable[None]]
+CACHE_BYTES = 16 * 1024 * 1024
+
+
+@asynccontextmanager
+async def memory_hosting(cache_bytes: int = CACHE_BYTES) -> AsyncIterator[Hosting]:
+    """One on the shipped fakes."""
+    clock, node = Clock(), LatestRevision()
+    metadata = MemoryMetadata(clock=clock.millis, announce=node.announce)
+    blobs = MemoryBlobs()
+    edge = Edge(metadata, blobs, node, cache_bytes=cache_bytes, clock=clock)
+    yield Hosting(metadata, blobs, edge, clock, node)
+
+
+@asynccontextmanager
+async def sql_hosting(url: str, directory: Path, cache_bytes: int = CACHE_BYTES) -> AsyncIterator[Hosting]:
+    """One on the real stores: a new database and a new directory."""
+    clock, node = Clock(), LatestRevision()
+    await migrate(url)
+    metadata = await open_sql(url, clock=clock.millis, announce=node.announce)
+    blobs = LocalBlobs(directory)
+    edge = Edge(metadata, blobs, node, cache_bytes=cache_bytes, clock=clock)
+    try:
+        yield Hosting(metadata, blobs, edge, clock, node)
+    finally:
+        await metadata.close()
+
+
+@asynccontextmanager
+async def served(edge: Edge) -> AsyncIterator[int]:
+    """The edge behind the real server; the port on 127.0.0.1."""
+    with socket.create_server(("127.0.0.1", 0)) as sock:
+        sock.setblocking(False)
+        server = edge_server(edge)
+        running = asyncio.create_task(server.serve(sockets=[sock]))
+        await server.listening.wait()
+        try:
+            yield sock.getsockname()[1]
+        finally:
+            server.should_exit = True
+            for connection in list(server.server_state.connections):
+                connection.transport.abort()
+            await running
+
+
+def digest_of(content: bytes) -> str:
+    return hashlib.sha256(content).hexdigest()
+
+
+@contextmanager
+def in_thread(open_hosting: Callable[[], AbstractAsyncContextManager[Hosting]], fill: Fill) -> Iterator[int]:
+    """A filled edge that serves from a thread, for tests that speak to it by plain sockets; its port."""
+    ready: Future[tuple[int, asyncio.AbstractEventLoop, asyncio.Event]] = Future()
+
+    async def main() -> None:
+        async with open_hosting() as hosting:
+            await fill(hosting)
+            async with served(hosting.edge) as port:
+                stop = asyncio.Event()
+                ready.set_result((port, asyncio.get_running_loop(), stop))
+                await stop.wait()
+
+    def run() -> None:
+        try:
+            asyncio.run(main())
+        except BaseException as exc:
+            if ready.done():
+                raise
+            ready.set_exception(exc)
+
+    thread = threading.Thread(target=run)
+    thread.start()
+    try:
+        port, loop, stop = ready.result()
+        yield port
+        loop.call_soon_threadsafe(stop.set)
+    finally:
+        thread.join()

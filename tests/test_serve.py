@@ -1,0 +1,187 @@
+"""`spacelane serve` as its operators run it: real processes, real signals."""
+
+from __future__ import annotations
+
+import os
+import select
+import signal
+import stat
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import httpx
+import pytest
+
+from tests.support.process import Serve
+from tests.support.wire import Wire
+
+pytestmark = pytest.mark.slow
+
+GET = b"GET / HTTP/1.1\r\nHost: a.localhost\r\n\r\n"
+
+
+@pytest.fixture(params=[1, 4])
+def serve(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Serve]:
+    """A new server, with one worker and with four."""
+    with Serve(tmp_path / "data", "--workers", str(request.param)) as running:
+        yield running
+
+
+def test_starts_from_nothing(serve: Serve) -> None:
+    key = serve.data_dir / "root.key"
+    assert stat.S_IMODE(key.stat().st_mode) == 0o600
+    assert stat.S_IMODE(serve.data_dir.stat().st_mode) == 0o700
+    assert all(not stat.S_IMODE(path.stat().st_mode) & 0o077 for path in serve.data_dir.iterdir())
+    assert httpx.get(f"{serve.control}/healthz").status_code == 200
+    assert httpx.get(f"{serve.control}/readyz").status_code == 200
+    assert serve.get("a.localhost").status == 404
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_stops_cleanly(serve: Serve, number: int) -> None:
+    serve.site("a.localhost", {"index.html": b"home"})
+    workers = serve.workers()
+    with Wire(serve.edge_port) as idle:
+        idle.send(GET)
+        assert idle.receive().status == 200
+        assert serve.stop(number) == 0
+        assert idle.at_end()
+    assert not any("error" in line or "Traceback" in line for line in serve.log)
+    assert not any(Path(f"/proc/{pid}").exists() for pid in workers)
+
+
+def test_changes_are_live_when_the_call_returns(serve: Serve) -> None:
+    space, site = serve.site("a.localhost", {"index.html": b"0"})
+    connections = [Wire(serve.edge_port) for _ in range(12)]
+    try:
+        for step in range(1, 15):
+            serve.upload(space, "index.html", str(step).encode())
+            for connection in connections:
+                connection.send(GET)
+                assert connection.receive().body == str(step).encode()
+        serve.post(f"space/{space}/site/{site}/update", {"domain": "b.localhost"})
+        for connection in connections:
+            connection.send(GET)
+            assert connection.receive().status == 404
+        serve.post(f"space/{space}/site/{site}/update", {"domain": "a.localhost"})
+        for connection in connections:
+            connection.send(GET)
+            assert connection.receive().body == b"14"
+        serve.post(f"space/{space}/delete")
+        for connection in connections:
+            connection.send(GET)
+            assert connection.receive().status == 404
+    finally:
+        for connection in connections:
+            connection.socket.close()
+
+
+def test_everything_is_there_after_a_restart(tmp_path: Path) -> None:
+    with Serve(tmp_path) as first:
+        first.site("a.localhost", {"index.html": b"kept"})
+        key = (tmp_path / "root.key").read_text()
+        first.stop()
+    with Serve(tmp_path) as second:
+        assert second.get("a.localhost").body == b"kept"
+        assert (tmp_path / "root.key").read_text() == key
+
+
+def test_a_stopped_worker_does_not_serve_a_deleted_site(tmp_path: Path) -> None:
+    with Serve(tmp_path, "--workers", "2") as serve:
+        space, site = serve.site("a.localhost", {"index.html": b"home"})
+        connections = [Wire(serve.edge_port) for _ in range(8)]
+        for connection in connections:
+            connection.send(GET)
+            assert connection.receive().body == b"home"
+        edges = serve.edge_workers()
+        assert len(edges) == 2
+        for pid in edges:
+            os.kill(pid, signal.SIGSTOP)
+        try:
+            for connection in connections:
+                connection.send(GET)  # they wait in the sockets of stopped processes
+            serve.post(f"space/{space}/site/{site}/delete")
+        finally:
+            for pid in edges:
+                os.kill(pid, signal.SIGCONT)
+        for connection in connections:
+            assert connection.receive().status == 404
+            connection.socket.close()
+
+
+def test_a_worker_that_dies_is_replaced(tmp_path: Path) -> None:
+    with Serve(tmp_path, "--workers", "2") as serve:
+        serve.site("a.localhost", {"index.html": b"home"})
+        before = serve.edge_workers()
+        os.kill(before[0], signal.SIGKILL)
+        serve.wait_until(
+            lambda: httpx.get(f"{serve.control}/readyz").status_code == 200 and before[0] not in serve.edge_workers()
+        )
+        assert len(serve.edge_workers()) == 2
+        assert before[1] in serve.edge_workers()
+        assert serve.get("a.localhost").body == b"home"
+
+
+def test_processes_do_not_outlive_their_supervisor(tmp_path: Path) -> None:
+    with Serve(tmp_path, "--workers", "2") as serve:
+        workers = serve.workers()
+        assert len(workers) == 3
+        descriptors = [os.pidfd_open(pid) for pid in workers]
+        serve.process.kill()
+        for descriptor in descriptors:
+            assert select.select([descriptor], [], [], 30)[0]  # readable once the process has ended
+            os.close(descriptor)
+
+
+def refused(*arguments: str, **environment: str) -> str:
+    """What a server that cannot start says."""
+    done = subprocess.run(
+        [sys.executable, "-m", "server", "serve", *arguments],
+        env={**os.environ, **environment},
+        capture_output=True,
+        text=True,
+        timeout=30,
+        check=False,
+    )
+    assert done.returncode != 0
+    assert "Traceback" not in done.stderr
+    return done.stderr
+
+
+def test_a_taken_port(tmp_path: Path) -> None:
+    with Serve(tmp_path / "a") as serve:
+        edge = f"127.0.0.1:{serve.edge_port}"
+        assert edge in refused("--data-dir", str(tmp_path / "b"), "--edge", edge)
+
+
+def test_a_data_directory_in_use(tmp_path: Path) -> None:
+    with Serve(tmp_path):
+        assert "another server uses" in refused("--data-dir", str(tmp_path), "--edge", ":0", "--control", ":0")
+
+
+def test_a_data_directory_that_cannot_be(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    assert "--data-dir" in refused("--data-dir", str(tmp_path / "file" / "x"))
+
+
+def test_the_root_key_of_the_environment(tmp_path: Path) -> None:
+    with Serve(tmp_path, SPACELANE_ROOT_KEY="a-key-of-the-operators-own") as serve:
+        assert serve.post("space/create", {"name": "mine"})["id"].startswith("space_")
+        assert not (tmp_path / "root.key").exists()
+        assert not any("a-key-of-the-operators-own" in line for line in serve.log)
+
+
+def test_postgres_serves_the_same(tmp_path: Path, empty_postgres_url: str) -> None:
+    with Serve(tmp_path, "--workers", "2", "--database-url", empty_postgres_url) as serve:
+        space, site = serve.site("a.localhost", {"index.html": b"home"})
+        with Wire(serve.edge_port) as wire:
+            for step in range(5):
+                serve.upload(space, "index.html", str(step).encode())
+                wire.send(GET)
+                assert wire.receive().body == str(step).encode()
+            serve.post(f"space/{space}/site/{site}/delete")
+            wire.send(GET)
+            assert wire.receive().status == 404
+        assert serve.stop() == 0

@@ -1,0 +1,30 @@
+"""Ports behind which the corpus' sites are served."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import AbstractAsyncContextManager
+from functools import partial
+
+import pytest
+
+from tests.support import corpus
+from tests.support.hosting import Hosting, in_thread, memory_hosting, sql_hosting
+from tests.support.postgres import PostgresServer
+
+
+@pytest.fixture(scope="session", params=["memory", "sqlite", "postgres"])
+def corpus_port(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[int]:
+    """The corpus' sites over each pair of stores."""
+    directory = tmp_path_factory.mktemp("corpus")
+    open_hosting: Callable[[], AbstractAsyncContextManager[Hosting]]
+    match request.param:
+        case "memory":
+            open_hosting = memory_hosting
+        case "sqlite":
+            open_hosting = partial(sql_hosting, f"sqlite:///{directory}/test.db", directory)
+        case _:
+            server: PostgresServer = request.getfixturevalue("postgres")
+            open_hosting = partial(sql_hosting, server.url(server.create_database()), directory)
+    with in_thread(open_hosting, corpus.fill) as port:
+        yield port

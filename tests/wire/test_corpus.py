@@ -1,0 +1,39 @@
+"""Every case of the corpus, through every door, over every store."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.support.corpus import Case, Expected, load_cases
+from tests.support.wire import Answer, Wire
+
+CASES = load_cases()
+
+
+@pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
+def test_case(case: Case, corpus_port: int) -> None:
+    with Wire(corpus_port) as wire:
+        wire.send(case.request)
+        method = case.request.lstrip().split(b" ", 1)[0].decode("latin-1")
+        for expected in case.answers:
+            check(wire.receive(method), expected)
+            if expected.closes:
+                wire.socket.shutdown(1)
+                assert wire.at_end()
+
+
+def check(answer: Answer, expected: Expected) -> None:
+    assert answer.status == expected.status
+    for name, value in expected.headers.items():
+        assert answer.header(name) == value, name
+    for name in expected.absent:
+        assert answer.header(name) is None, name
+    for text in expected.contains:
+        assert text.encode() in answer.body
+    if expected.body is not None:
+        assert answer.body == expected.body
+    if expected.closes:
+        assert answer.header("connection") == "close"
+    assert answer.header("date") == "Mon, 21 Sep 2026 14:13:20 GMT"
+    assert answer.header("x-content-type-options") == "nosniff"
+    assert answer.header("server") is None
