@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import socket
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
@@ -12,7 +12,7 @@ import uvicorn
 from starlette.types import ASGIApp
 
 from server.doors.asgi import create_app
-from server.doors.http1 import protocol_for
+from server.doors.http1 import DEADLINES, Phase, protocol_for
 from server.edge.edge import Edge
 
 GRACE_SECONDS = 10  # for answers under way when the server stops
@@ -50,9 +50,9 @@ def _config(app: Any, **options: Any) -> uvicorn.Config:
     )
 
 
-def edge_server(edge: Edge) -> Server:
+def edge_server(edge: Edge, deadlines: Mapping[Phase, float] = DEADLINES) -> Server:
     """The hardened listener: uvicorn with our protocol, which sets its own limits and deadlines."""
-    return Server(_config(create_app(edge), http=protocol_for(edge), date_header=False))
+    return Server(_config(create_app(edge), http=protocol_for(edge, deadlines), date_header=False))
 
 
 def control_server(app: ASGIApp) -> Server:

@@ -89,7 +89,7 @@ def _edge(task: Task, stores: Stores, node: NodeMap, slot: Slot) -> Edge:
 
 
 def _control_server(task: Task, stores: Stores, node: NodeMap) -> Server:
-    # Imported here because an edge process has no use for FastAPI: 0.3 s of its start and 30 MB of its memory.
+    # Imported here because an edge process has no use for FastAPI: measured 0.2 s of its start, 11 MB of its memory.
     from server.control.app import create_app
 
     config = ControlConfig(

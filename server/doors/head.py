@@ -17,8 +17,10 @@ MAX_HEADER_LINES = 100
 MAX_DRAIN_BYTES = 64 * 1024  # a longer body is not read; the connection closes after the answer
 MAX_CHUNK_LINE_BYTES = 256
 
+_NOT_IN_TRAILER = frozenset({b"content-length", b"transfer-encoding", b"host", b"trailer"})  # RFC 9110 §6.5.1
+
 _TOKEN = rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]++"
-_REQUEST_LINE = re.compile(rb"(" + _TOKEN + rb") ([\x21-\x7e]++) HTTP/(\d)\.(\d)")
+_REQUEST_LINE = re.compile(rb"(" + _TOKEN + rb") ([\x21-\x7e\x80-\xff]++) HTTP/(\d)\.(\d)")
 _HEADER_LINE = re.compile(rb"(" + _TOKEN + rb"):[ \t]*+([\t\x20-\x7e\x80-\xff]*+)")
 _STRAY = re.compile(rb"(?<!\r)\n|\r(?!\n|\Z)")  # a bare LF, or a CR that is not at the end and has no LF behind it
 _DIGITS = re.compile(rb"\d{1,18}")
@@ -149,7 +151,8 @@ class Drain:
             elif self._last:
                 if not line:
                     return True
-                _parse_header_line(line)
+                if _parse_header_line(line)[0] in _NOT_IN_TRAILER:
+                    raise Refusal(400, "a trailer line may not say how the message is framed or routed")
             else:
                 self._begin_chunk(line)
         return False

@@ -17,6 +17,9 @@ cycle's keep_alive, more_body, message_event, response_complete and transport. A
 from __future__ import annotations
 
 import asyncio
+import socket
+import struct
+from collections.abc import Mapping
 from enum import Enum
 
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
@@ -26,20 +29,27 @@ from server.edge.edge import Edge
 from server.edge.request import Refusal, split_target
 from server.edge.response import Response
 
-HEAD_SECONDS = 10.0  # for a message to come in whole
-IDLE_SECONDS = 75.0
-WRITE_SECONDS = 30.0  # without a byte taken
-LINGER_SECONDS = 2.0  # for the client to take the last answer and close
 MAX_PIPELINED_BYTES = 64 * 1024  # kept behind a message that is being answered
 MAX_DISCARDED_BYTES = 1024 * 1024  # read and thrown away so that a last answer is not lost to a reset
 
 
 class Phase(Enum):
-    IDLE = IDLE_SECONDS
-    READING = HEAD_SECONDS
-    SERVING = float("inf")
-    WRITING = WRITE_SECONDS
-    CLOSING = LINGER_SECONDS  # or WRITE_SECONDS, while there is something unsent
+    """Where a connection is; see above."""
+
+    IDLE = 1
+    READING = 2
+    SERVING = 3
+    WRITING = 4
+    CLOSING = 5
+
+
+DEADLINES: Mapping[Phase, float] = {  # seconds
+    Phase.IDLE: 75.0,
+    Phase.READING: 10.0,
+    Phase.SERVING: float("inf"),
+    Phase.WRITING: 30.0,  # without a byte taken
+    Phase.CLOSING: 2.0,  # for the client to close; as WRITING while there is something unsent
+}
 
 
 class _ReadHead:
@@ -74,9 +84,10 @@ class _LastAnswer:
 
 
 class EdgeProtocol(HttpToolsProtocol):
-    """One connection. `edge` is set by `protocol_for`."""
+    """One connection. What it answers from is set by `protocol_for`."""
 
     edge: Edge
+    deadlines: Mapping[Phase, float]
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
@@ -100,7 +111,7 @@ class EdgeProtocol(HttpToolsProtocol):
         if self._phase is Phase.CLOSING:
             self._discarded += len(data)
             if self._discarded > MAX_DISCARDED_BYTES:
-                self.transport.abort()
+                self._drop()
             return
         self._buffer += data
         if self._busy:
@@ -215,7 +226,7 @@ class EdgeProtocol(HttpToolsProtocol):
             return
         self._buffer.clear()
         self._unsent = self.transport.get_write_buffer_size()
-        self._enter(Phase.CLOSING, WRITE_SECONDS if self._unsent else LINGER_SECONDS)
+        self._enter(Phase.CLOSING)
         self.flow.resume_reading()
         if self._half_closed or not self.transport.can_write_eof():
             self.transport.close()
@@ -235,10 +246,11 @@ class EdgeProtocol(HttpToolsProtocol):
         if self._phase is Phase.WRITING:
             self._enter(Phase.SERVING)
 
-    def _enter(self, phase: Phase, seconds: float | None = None) -> None:
+    def _enter(self, phase: Phase) -> None:
         """Change phase. A timer that is due too early is left to find that out: most deadlines never come."""
         self._phase = phase
-        self._deadline = self.loop.time() + (phase.value if seconds is None else seconds)
+        allowed = phase if phase is not Phase.CLOSING or not self._unsent else Phase.WRITING
+        self._deadline = self.loop.time() + self.deadlines[allowed]
         if self._timer is not None and self._timer.when() > self._deadline:
             self._timer.cancel()
             self._timer = None
@@ -257,14 +269,22 @@ class EdgeProtocol(HttpToolsProtocol):
             self._refuse(Refusal(408, "the request did not come in time"))
         elif self._phase is not Phase.IDLE and 0 < unsent < self._unsent:
             self._unsent = unsent  # slow, but it does read
-            self._enter(self._phase, WRITE_SECONDS)
+            self._enter(self._phase)
+        elif unsent:
+            self._drop()
         else:
-            self.transport.abort() if unsent else self.transport.close()
+            self.transport.close()
+
+    def _drop(self) -> None:
+        """End the connection by a reset, so that the kernel does not go on holding what the client never takes."""
+        sock = self.transport.get_extra_info("socket")
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        self.transport.abort()
 
 
-def protocol_for(edge: Edge) -> type[EdgeProtocol]:
+def protocol_for(edge: Edge, deadlines: Mapping[Phase, float] = DEADLINES) -> type[EdgeProtocol]:
     """The protocol class that answers from `edge`: uvicorn makes one for each connection."""
-    return type("BoundEdgeProtocol", (EdgeProtocol,), {"edge": edge})
+    return type("BoundEdgeProtocol", (EdgeProtocol,), {"edge": edge, "deadlines": deadlines})
 
 
 def render_http1(response: Response) -> bytes:

@@ -130,7 +130,7 @@ class Edge:
 
     def _stored_nowait(self, site: HostedSite | None, request: Request) -> Representation | None:
         if request.path == "*":
-            return OPTIONS
+            return OPTIONS if request.method == "OPTIONS" else NOT_ALLOWED
         if site is None:
             return NO_SITE
         path = decode_path(request.path)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
+from urllib.parse import quote
 
 MAX_TARGET_BYTES = 8 * 1024
 
@@ -24,7 +25,8 @@ FIELDS = {
 }
 
 _ABSOLUTE = re.compile(rb"[A-Za-z][A-Za-z0-9+.-]*://([^/?#]*)(.*)", re.DOTALL)
-_VISIBLE = re.compile(rb"[!\"$-~]+")  # 0x21–0x7E without "#": a fragment is never sent (RFC 9112 §3.2)
+_NOT_ASCII = re.compile(r"[^\x00-\x7f]+")
+_VISIBLE = re.compile(rb"[!\"$-~\x80-\xff]+")  # without "#": a fragment is never sent (RFC 9112 §3.2)
 
 
 class Refusal(Exception):
@@ -53,14 +55,17 @@ class Request:
 
 
 def split_target(target: bytes) -> tuple[bytes | None, bytes, bytes]:
-    """(authority if in absolute-form, path, query) of a request target (RFC 9112 §3.2). Raises `Refusal`."""
+    """(authority if in absolute-form, path, query) of a request target (RFC 9112 §3.2), all ASCII. Raises `Refusal`."""
     if len(target) > MAX_TARGET_BYTES:
         raise Refusal(414, f"the request target is longer than {MAX_TARGET_BYTES} bytes")
     if not _VISIBLE.fullmatch(target):
         raise Refusal(400, "the request target has a character that has to be percent-encoded")
+    if not target.isascii():
+        target = _encode_octets(target)
     authority = None
     if target[:1] != b"/" and (absolute := _ABSOLUTE.fullmatch(target)):
-        authority, target = absolute[1], absolute[2]
+        # A user name in a URL is obsolete and was never part of the host (RFC 9110 §4.2.4).
+        authority, target = absolute[1].rpartition(b"@")[2], absolute[2]
     path, _, query = target.partition(b"?")
     if authority is not None:
         path = path or b"/"
@@ -69,11 +74,20 @@ def split_target(target: bytes) -> tuple[bytes | None, bytes, bytes]:
     return authority, path, query
 
 
+def _encode_octets(target: bytes) -> bytes:
+    """Some clients send octets above 127 as they are. They are UTF-8, or else Latin-1, from before it was common."""
+    try:
+        text = target.decode()
+    except UnicodeDecodeError:
+        text = target.decode("latin-1")
+    return _NOT_ASCII.sub(lambda found: quote(found[0]), text).encode("ascii")
+
+
 def read_request(method: str, target: bytes, version: str, headers: Iterable[tuple[bytes, bytes]]) -> Request:
     """The request of a head; header names in lower case, `version` such as "1.1". Raises `Refusal` (400, 414)."""
     authority, path, query = split_target(target)
-    if path == b"*" and method != "OPTIONS":
-        raise Refusal(400, 'the target "*" is for OPTIONS only')
+    if path == b"*" and method in ("GET", "HEAD"):
+        raise Refusal(400, f'the target "*" is not for {method}')
     hosts: list[bytes] = []
     fields: dict[str, str] = {}
     for name, value in headers:

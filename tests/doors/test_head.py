@@ -69,7 +69,6 @@ def test_keep_alive(head: bytes, keep_alive: bool) -> None:
         b"GET\t/ HTTP/1.1\r\n\r\n",
         b"GET / http/1.1\r\n\r\n",
         b"GET / HTTP/1.10\r\n\r\n",
-        b"GET /\xe9 HTTP/1.1\r\n\r\n",
         b"G(T / HTTP/1.1\r\n\r\n",
         b"GET / HTTP/1.1\r\n folded: x\r\n\r\n",
         b"GET / HTTP/1.1\r\na: b\r\n c\r\n\r\n",
@@ -153,7 +152,7 @@ def drain(length: int | None, data: bytes, cuts: tuple[int, ...] = ()) -> bytes 
     return bytes(buffer) if done else None
 
 
-CHUNKED = b'3\r\nabc\r\nA;x=y;z="q\\"q" ; w\r\n0123456789\r\n000\r\nTrailer: x\r\n\r\n'
+CHUNKED = b'3\r\nabc\r\nA;x=y;z="q\\"q" ; w\r\n0123456789\r\n000\r\nX-Sum: x\r\n\r\n'
 
 
 def test_bodies() -> None:
@@ -172,7 +171,8 @@ def test_a_chunked_body_ends_in_the_same_place_however_it_arrives(cuts: list[int
 @pytest.mark.parametrize(
     "data",
     [b"x\r\n", b"\r\n", b"-1\r\n", b"1 \n", b"3\r\nabcd\r\n", b"3\r\nabcX", b"3\r\nabc\rX", b"3\nabc", b"1;\x00\r\n",
-     b"3 \r\n", b"0x3\r\n", b"0\r\nbad trailer\r\n\r\n", b"0\r\n a: b\r\n\r\n", b"1;a=\"\r\n", b"1" * 17 + b"\r\n",
+     b"3 \r\n", b"0x3\r\n", b"0\r\nbad trailer\r\n\r\n", b"0\r\n a: b\r\n\r\n", b"0\r\nhost: a\r\n\r\n",
+     b"1;a=\"\r\n", b"1" * 17 + b"\r\n",
      b"1;" + b"a" * MAX_CHUNK_LINE_BYTES],
 )  # fmt: skip
 def test_bad_chunks(data: bytes) -> None:

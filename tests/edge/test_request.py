@@ -20,6 +20,9 @@ HOST = (b"host", b"a.test")
         (b"HTTP://b.test:80/x?y", (b"b.test:80", b"/x", b"y")),
         (b"https://b.test?y", (b"b.test", b"/", b"y")),
         (b"http:///x", (b"", b"/x", b"")),
+        (b"http://me:pw@b.test/x", (b"b.test", b"/x", b"")),
+        (b"/\xc3\xa9?\xc3\xa9", (None, b"/%C3%A9", b"%C3%A9")),
+        (b"/\xe9", (None, b"/%C3%A9", b"")),
         (b"//b.test/x", (None, b"//b.test/x", b"")),
     ],
 )
@@ -27,9 +30,7 @@ def test_forms_of_a_target(target: bytes, parts: tuple[bytes | None, bytes, byte
     assert split_target(target) == parts
 
 
-@pytest.mark.parametrize(
-    "target", [b"", b"a.test:443", b"a", b"?q", b"/a b", b"/a#b", b"/\xc3\xa9", b"/\x7f", b"/\x00"]
-)
+@pytest.mark.parametrize("target", [b"", b"a.test:443", b"a", b"?q", b"/a b", b"/a#b", b"/\x7f", b"/\x00"])
 def test_what_is_no_target(target: bytes) -> None:
     with pytest.raises(Refusal) as refused:
         split_target(target)
@@ -63,6 +64,11 @@ def test_the_authority_of_an_absolute_target_replaces_host() -> None:
 
 def test_http_1_0_may_leave_host_out() -> None:
     assert read_request("GET", b"/", "1.0", []).authority is None
+
+
+def test_the_asterisk_is_for_methods_that_ask_for_no_page() -> None:
+    assert read_request("OPTIONS", b"*", "1.1", [HOST]).path == "*"
+    assert read_request("M-SEARCH", b"*", "1.1", [HOST]).path == "*"
 
 
 def test_other_versions_need_no_host_header_beside_the_authority() -> None:

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TypeAlias
 
+from server.doors.http1 import DEADLINES, Phase
 from server.edge.edge import Edge
 from server.listeners import edge_server
 from storage.blobs import BlobStore
@@ -111,11 +112,11 @@ async def sql_hosting(url: str, directory: Path, cache_bytes: int = CACHE_BYTES)
 
 
 @asynccontextmanager
-async def served(edge: Edge) -> AsyncIterator[int]:
+async def served(edge: Edge, deadlines: Mapping[Phase, float] = DEADLINES) -> AsyncIterator[int]:
     """The edge behind the real server; the port on 127.0.0.1."""
     with socket.create_server(("127.0.0.1", 0)) as sock:
         sock.setblocking(False)
-        server = edge_server(edge)
+        server = edge_server(edge, deadlines)
         running = asyncio.create_task(server.serve(sockets=[sock]))
         await server.listening.wait()
         try:

@@ -1,0 +1,266 @@
+"""The protocol's deadlines, limits and manners, over real connections."""
+
+from __future__ import annotations
+
+import asyncio
+import select
+import socket
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+
+import pytest
+
+from server.doors.http1 import DEADLINES, MAX_DISCARDED_BYTES, MAX_PIPELINED_BYTES, EdgeProtocol, Phase
+from tests.support.hosting import Hosting, memory_hosting, served
+
+GET = b"GET /a.txt HTTP/1.1\r\nHost: a.test\r\n\r\n"
+BIG = b"x" * (24 * 1024 * 1024)  # more than sockets buffer, and streamed
+CACHED = b"y" * (8 * 1024 * 1024)
+SHORT = 0.05
+
+
+@asynccontextmanager
+async def connected(
+    deadlines: Mapping[Phase, float] = DEADLINES, **options: int
+) -> AsyncIterator[tuple[Hosting, Peer]]:
+    """A site, and a connection to it."""
+    async with memory_hosting() as hosting:
+        hosting.edge.cache.max_body = len(CACHED)
+        await hosting.site("a.test", {"a.txt": b"0123456789", "big.bin": BIG, "cached.bin": CACHED})
+        async with served(hosting.edge, deadlines) as port:
+            peer = await Peer.connect(port, **options)
+            try:
+                yield hosting, peer
+            finally:
+                await peer.close()
+
+
+class Peer:
+    """The client's end."""
+
+    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self.reader = reader
+        self.writer = writer
+
+    @classmethod
+    async def connect(cls, port: int, receive_buffer: int = 0) -> Peer:
+        sock = socket.socket()
+        sock.setblocking(False)
+        if receive_buffer:
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer)
+        await asyncio.get_running_loop().sock_connect(sock, ("127.0.0.1", port))
+        return cls(*await asyncio.open_connection(sock=sock, limit=4096))
+
+    async def close(self) -> None:
+        self.writer.transport.abort()
+
+    def send(self, data: bytes) -> None:
+        self.writer.write(data)
+
+    async def head(self) -> bytes:
+        async with asyncio.timeout(10):
+            return await self.reader.readuntil(b"\r\n\r\n")
+
+    async def answer(self) -> tuple[int, bytes]:
+        """The next answer that has a body; the server's clients here never send HEAD."""
+        head = await self.head()
+        length = int(head.split(b"content-length: ")[1].split(b"\r\n")[0])
+        async with asyncio.timeout(10):
+            return int(head.split()[1]), await self.reader.readexactly(length)
+
+    async def rest(self) -> bytes:
+        """Everything until the connection ends, whichever way it does."""
+        data = b""
+        async with asyncio.timeout(10):
+            try:
+                while chunk := await self.reader.read(65536):
+                    data += chunk
+            except ConnectionResetError:
+                pass
+        return data
+
+
+async def test_a_slow_head_is_408() -> None:
+    async with connected({**DEADLINES, Phase.READING: SHORT}) as (_, peer):
+        peer.send(GET[:-2])
+        status, body = await peer.answer()
+        assert status == 408
+        assert b"did not come in time" in body
+        peer.writer.write_eof()
+        assert await peer.rest() == b""
+
+
+async def test_a_slow_body_is_408() -> None:
+    async with connected({**DEADLINES, Phase.READING: SHORT}) as (_, peer):
+        peer.send(b"POST / HTTP/1.1\r\nHost: a.test\r\nContent-Length: 2\r\n\r\n1")
+        assert (await peer.answer())[0] == 408
+
+
+async def test_bytes_that_trickle_do_not_move_the_deadline() -> None:
+    async with connected({**DEADLINES, Phase.READING: SHORT}) as (_, peer):
+
+        async def trickle() -> None:
+            for byte in GET * 1000:
+                peer.send(bytes([byte]) if byte != 10 else b"a")
+                await peer.writer.drain()
+                await asyncio.sleep(0)
+
+        trickling = asyncio.create_task(trickle())
+        assert (await peer.answer())[0] in (400, 408)
+        trickling.cancel()
+
+
+async def test_an_idle_connection_is_closed_silently() -> None:
+    async with connected({**DEADLINES, Phase.IDLE: SHORT}) as (_, peer):
+        assert await peer.rest() == b""
+
+
+async def test_an_idle_connection_is_closed_after_answers_too() -> None:
+    async with connected({**DEADLINES, Phase.IDLE: SHORT, Phase.READING: 0.5}) as (_, peer):
+        peer.send(GET[:20])
+        await peer.writer.drain()
+        peer.send(GET[20:])
+        assert await peer.answer() == (200, b"0123456789")
+        assert await peer.rest() == b""
+
+
+async def test_who_does_not_read_a_stream_is_dropped() -> None:
+    async with connected({**DEADLINES, Phase.WRITING: SHORT}, receive_buffer=4096) as (_, peer):
+        peer.send(GET.replace(b"a.txt", b"big.bin"))
+        assert b"200 OK" in await peer.head()
+        await until_unconnected(peer)
+        assert len(await peer.rest()) < len(BIG)
+
+
+async def test_who_does_not_read_a_cached_body_is_dropped() -> None:
+    async with connected({**DEADLINES, Phase.IDLE: SHORT}, receive_buffer=4096) as (_, peer):
+        peer.send(GET.replace(b"a.txt", b"cached.bin"))
+        assert b"200 OK" in await peer.head()
+        await until_unconnected(peer)
+        assert len(await peer.rest()) < len(CACHED)
+
+
+async def test_who_does_not_read_the_last_answer_is_dropped() -> None:
+    request = b"GET /cached.bin HTTP/1.1\r\nHost: a.test\r\nConnection: close\r\n\r\n"
+    async with connected({**DEADLINES, Phase.WRITING: SHORT}, receive_buffer=4096) as (_, peer):
+        peer.send(request)
+        assert b"200 OK" in await peer.head()
+        await until_unconnected(peer)
+        assert len(await peer.rest()) < len(CACHED)
+
+
+@pytest.mark.slow
+async def test_who_reads_slowly_is_served() -> None:
+    async with connected({**DEADLINES, Phase.WRITING: 0.4}, receive_buffer=4096) as (_, peer):
+        peer.send(GET.replace(b"a.txt", b"big.bin"))
+        head = await peer.head()
+        received = 0
+        async with asyncio.timeout(60):
+            while received < len(BIG):
+                chunk = await peer.reader.read(16 * 1024)
+                assert chunk, f"cut off after {received} bytes behind {head!r}"
+                received += len(chunk)
+
+
+async def until_unconnected(peer: Peer) -> None:
+    """Return once the server has reset the connection: the kernel says so without a byte being read."""
+    watch = select.poll()
+    watch.register(peer.writer.get_extra_info("socket").fileno(), 0)
+    assert await asyncio.get_running_loop().run_in_executor(None, watch.poll, 20_000)
+
+
+@pytest.mark.slow
+async def test_half_closed_clients_get_their_answer() -> None:
+    async with connected() as (_, peer):
+        peer.send(GET.replace(b"a.txt", b"big.bin"))
+        peer.writer.write_eof()
+        head = await peer.head()
+        assert b"200 OK" in head
+        assert await peer.rest() == BIG
+
+
+async def test_half_a_head_and_no_more() -> None:
+    async with connected() as (_, peer):
+        peer.send(GET[:10])
+        peer.writer.write_eof()
+        assert await peer.rest() == b""
+
+
+@pytest.mark.slow
+async def test_pipelining_is_bounded() -> None:
+    async with connected(receive_buffer=4096) as (_, peer):
+        peer.send(GET.replace(b"a.txt", b"big.bin") + GET * (4 * MAX_PIPELINED_BYTES // len(GET)))
+        assert b"200 OK" in await peer.head()
+        async with asyncio.timeout(20):
+            assert await peer.reader.readexactly(len(BIG)) == BIG
+        for _ in range(4 * MAX_PIPELINED_BYTES // len(GET)):
+            assert await peer.answer() == (200, b"0123456789")
+
+
+async def test_an_answer_survives_what_is_still_being_sent() -> None:
+    async with connected() as (_, peer):
+        peer.send(b"POST / HTTP/1.1\r\nHost: a.test\r\nContent-Length: 300000\r\n\r\n" + b"a" * 300_000)
+        assert (await peer.answer())[0] == 405
+        peer.writer.write_eof()
+        assert await peer.rest() == b""
+
+
+async def test_what_is_thrown_away_is_bounded() -> None:
+    async with connected() as (_, peer):
+        peer.send(b"nonsense\r\n\r\n")
+        assert (await peer.answer())[0] == 400
+        peer.send(b"a" * (8 * MAX_DISCARDED_BYTES))
+        with pytest.raises(ConnectionError):
+            await peer.writer.drain()
+
+
+async def test_a_client_that_leaves_ends_the_stream() -> None:
+    async with connected(receive_buffer=4096) as (hosting, peer):
+        peer.send(GET.replace(b"a.txt", b"big.bin"))
+        await peer.head()
+        peer.writer.transport.abort()
+        # The server's shutdown would wait for the task if it did not notice.
+
+
+@pytest.mark.slow
+async def test_shutdown_lets_an_answer_finish() -> None:
+    async with memory_hosting() as hosting:
+        await hosting.site("a.test", {"big.bin": BIG})
+        async with served(hosting.edge) as port:
+            peer = await Peer.connect(port)
+            idle = await Peer.connect(port)
+            peer.send(GET.replace(b"a.txt", b"big.bin"))
+            await peer.head()
+            idle.send(GET)
+            await idle.answer()
+            for protocol in protocols():
+                protocol.shutdown()
+            assert await idle.rest() == b""
+            assert await peer.rest() == BIG
+            await peer.close()
+            await idle.close()
+
+
+def protocols() -> list[EdgeProtocol]:
+    """Every open connection of this loop's server."""
+    import gc
+
+    return [found for found in gc.get_objects() if isinstance(found, EdgeProtocol) and found.parser is not None]
+
+
+def test_what_is_used_of_uvicorn_is_there() -> None:
+    """The seam: uvicorn is pinned, and this fails if an upgrade moves what the protocol stands on."""
+    from uvicorn.protocols.http import httptools_impl
+
+    source = httptools_impl.HttpToolsProtocol
+    for name in ("on_message_begin", "on_url", "on_header", "on_headers_complete", "on_message_complete",
+                 "on_response_complete", "connection_made", "connection_lost", "data_received", "eof_received",
+                 "pause_writing", "resume_writing", "shutdown"):  # fmt: skip
+        assert callable(getattr(source, name)), name
+    used = {"connections", "cycle", "flow", "headers", "loop", "parser", "server_state", "transport", "url"}
+    assert used <= set(source.__init__.__code__.co_names) | set(source.on_message_begin.__code__.co_names)
+    cycle = httptools_impl.RequestResponseCycle
+    assert {"keep_alive", "more_body", "message_event", "response_complete", "transport"} <= set(
+        cycle.__init__.__code__.co_names
+    )
+    assert httptools_impl.STATUS_LINE[200] == b"HTTP/1.1 200 OK\r\n"
