@@ -21,6 +21,7 @@ ENV_PREFIX = "SPACELANE_"
 CONFIG_FILE = "spacelane.toml"
 MIN_ROOT_KEY = 8  # characters; enough to catch an empty or mistaken variable, the text asks for far more
 FLAGS = {"platform_domains": "--platform-domain", "cache_bytes": "--cache-size"}  # others: the field's name
+_DOMAIN = re.compile(r"[a-z0-9-]{1,63}(\.[a-z0-9-]{1,63})*")
 _URL_PASSWORD = re.compile(r"(://[^:/@]*:)[^@]*@")
 
 
@@ -55,7 +56,7 @@ def _split_commas(value: object) -> object:
 
 def _domain(value: str) -> str:
     domain = value.strip().lower().removesuffix(".")
-    if not domain or not domain.isascii() or any(not label or "/" in label for label in domain.split(".")):
+    if not _DOMAIN.fullmatch(domain):
         raise ValueError(f"{value!r} is not a domain, such as pages.example.com")
     return domain
 
@@ -108,10 +109,8 @@ class Settings(BaseSettings):
     @field_validator("root_key")
     @classmethod
     def _check_root_key(cls, value: SecretStr | None) -> SecretStr | None:
-        if value is not None and len(value.get_secret_value()) < 20:
-            raise ValueError(
-                "is too short to be safe: use at least 20 characters, such as `openssl rand -hex 32` prints"
-            )
+        if value is not None and len(value.get_secret_value()) < MIN_ROOT_KEY:
+            raise ValueError(f"is shorter than {MIN_ROOT_KEY} characters: use what `openssl rand -hex 32` prints")
         return value
 
     @property
