@@ -1,0 +1,84 @@
+"""The control API as one ASGI application."""
+
+from __future__ import annotations
+
+from functools import cache
+from typing import Any
+
+from fastapi import FastAPI
+from fastapi.exceptions import RequestValidationError
+from pydantic.alias_generators import to_camel
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import HTMLResponse, JSONResponse, Response
+from starlette.routing import Route
+
+from server.control import deployments, errors, files, health, keys, reference, sites, spaces
+from server.control.auth import Authenticator
+from server.control.config import ControlConfig
+from server.control.envelope import Envelope
+from server.control.gate import SECURITY_SCHEME, Gate
+from server.control.views import ErrorView
+from storage.blobs import BlobStore
+from storage.errors import StorageError
+from storage.metadata import MetadataStore
+
+TITLE = "Spacelane control API"
+DESCRIPTION = """\
+Spaces own files; sites bind domains to spaces. GET reads and POST changes, bodies are JSON, and every call under
+/api/v1 wants a secret key: Authorization: Bearer sk-…
+
+Wherever a path takes a space or a site, its id, its alias, and @ with its alias all work. A change is live for visitors
+when the call returns. Refusals have one form, and each answer an X-Request-Id that finds it in the server's log.
+"""
+
+RESOURCES = (spaces.router, sites.router, files.router, deployments.router, keys.router)
+
+
+def create_app(metadata: MetadataStore, blobs: BlobStore, config: ControlConfig) -> FastAPI:
+    """The application over these stores; the caller opened them and closes them."""
+    app = FastAPI(
+        title=TITLE,
+        description=DESCRIPTION,
+        version="1",
+        openapi_url=None,  # the stock reference loads scripts from elsewhere; ours is below
+        redirect_slashes=False,
+        generate_unique_id_function=lambda route: to_camel(route.name),
+        telemetry={"tracing": False, "metrics": False, "logs": False},
+    )
+    app.state.gate = Gate(metadata=metadata, blobs=blobs, config=config, authenticator=Authenticator(metadata, config))
+    app.add_middleware(Envelope)
+    app.add_exception_handler(errors.ApiError, errors.on_api_error)
+    app.add_exception_handler(StorageError, errors.on_storage_error)
+    app.add_exception_handler(RequestValidationError, errors.on_validation_error)
+    app.add_exception_handler(HTTPException, errors.on_routing_error)
+    for router in RESOURCES:
+        app.include_router(
+            router, prefix="/api/v1", responses={"default": {"model": ErrorView, "description": "A refusal"}}
+        )
+    app.router.routes += [*health.routes, *_reference_routes(app)]
+    return app
+
+
+def _reference_routes(app: FastAPI) -> list[Route]:
+    """`/openapi.json` and `/docs`, each made when it is first asked for."""
+
+    @cache
+    def document() -> dict[str, Any]:
+        made = app.openapi()
+        made["components"]["securitySchemes"] = {
+            SECURITY_SCHEME: {"type": "http", "scheme": "bearer", "description": "A secret key that has the scope"}
+        }
+        return made
+
+    @cache
+    def page() -> str:
+        return reference.render(document())
+
+    async def openapi(request: Request) -> Response:
+        return JSONResponse(document())
+
+    async def docs(request: Request) -> Response:
+        return HTMLResponse(page(), headers={"Content-Security-Policy": reference.CONTENT_SECURITY_POLICY})
+
+    return [Route("/openapi.json", openapi), Route("/docs", docs)]

@@ -1,0 +1,45 @@
+"""What the control API has to be told: limits, the root key, how to ask whether the edge serves."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+
+from storage.models import Millis
+
+DEFAULT_WORKSPACE_ID = "workspace_default"
+
+GIB = 1024**3
+MIB = 1024**2
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Readiness:
+    """Whether every worker serves, and the state of each by its name, such as `{"worker-1": "serving"}`."""
+
+    ready: bool
+    workers: Mapping[str, str] = field(default_factory=dict)
+
+
+def _always_ready() -> Readiness:
+    return Readiness(ready=True)
+
+
+def _system_clock() -> Millis:
+    return time.time_ns() // 1_000_000
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ControlConfig:
+    """Sizes are in bytes; `root_key_hash` is the SHA-256 (hexadecimal) of a key that may do everything in
+    `default_workspace_id`, which has to exist."""
+
+    platform_domains: tuple[str, ...] = ("localhost",)
+    max_file_bytes: int = 5 * GIB
+    max_json_bytes: int = MIB
+    max_large_json_bytes: int = 32 * MIB  # deployment manifests, and files sent as data URLs
+    root_key_hash: str | None = None
+    default_workspace_id: str = DEFAULT_WORKSPACE_ID
+    readiness: Callable[[], Readiness] = _always_ready
+    clock: Callable[[], Millis] = _system_clock

@@ -1,0 +1,128 @@
+"""Deployments: say what a tree is to hold, upload what is missing, then make all of it live at once."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping
+from typing import Annotated
+
+from fastapi import APIRouter
+from pydantic import Field
+from starlette.requests import Request
+from starlette.responses import Response
+
+from server.control import bodies
+from server.control.call import CurrentCall
+from server.control.fields import Body, Description, Folder, NoFields
+from server.control.gate import BYTES, ControlRoute, declare
+from server.control.pagination import CurrentListQuery, render_page
+from server.control.views import ActivatedView, DeploymentView, IdView, ListView, NewDeploymentView
+from storage.blobs import parse_digest
+from storage.errors import Invalid, NotFound
+from storage.models import Blob, Mode, NewDeployment
+from storage.paths import join, parse_path
+
+router = APIRouter(route_class=ControlRoute, tags=["Deployments"])
+
+MAX_SIZE = 2**53 - 1  # bytes: what any JSON parser can carry
+
+
+class ManifestFile(Body):
+    """A file's content, by its SHA-256."""
+
+    digest: str
+    size: Annotated[int, Field(ge=0, le=MAX_SIZE)]
+
+
+class NewDeploymentFields(Body):
+    """`files` by their path below `prefix`.
+
+    `replace` makes them all there is below the prefix; `merge` leaves other files alone, and conflicts if one of its
+    own paths changes before it is activated.
+    """
+
+    files: dict[str, ManifestFile]
+    prefix: Folder = ""
+    mode: Mode = "replace"
+    message: Description = ""
+
+
+def parse_manifest(files: Mapping[str, ManifestFile], prefix: str, max_size: int) -> dict[str, Blob]:
+    """The files by their kept path; raises `Invalid` that names the bad one."""
+    manifest: dict[str, Blob] = {}
+    sizes: dict[str, int] = {}
+    for name, file in files.items():
+        field = f"files.{name}"
+        path = parse_path(join(prefix, parse_path(name, field=field)), field=field)
+        if path in manifest:
+            raise Invalid(field, f"is {path!r} once more: name each path once")
+        if file.size > max_size:
+            raise Invalid(f"{field}.size", f"is larger than the limit of {max_size} bytes")
+        if sizes.setdefault(file.digest, file.size) != file.size:
+            raise Invalid(f"{field}.size", "differs from that of another file with the same digest")
+        manifest[path] = Blob(digest=parse_digest(file.digest, field=f"{field}.digest"), size=file.size)
+    return manifest
+
+
+@router.post("/space/{spaceId}/deployment/create", **declare("files:write", NewDeploymentView, large_body=True))
+async def create_deployment(spaceId: str, body: NewDeploymentFields, call: CurrentCall) -> Response:
+    """Begin a deployment. Nothing is visible until it is activated."""
+    prefix = body.prefix or ""
+    # In a thread: a manifest of 32 MiB would hold up everybody else for a second.
+    files = await asyncio.to_thread(parse_manifest, body.files, prefix, call.config.max_file_bytes)
+    space = await call.get_space(spaceId)
+    new = NewDeployment(space_id=space.id, files=files, mode=body.mode, prefix=prefix, message=body.message or "")
+    deployment = await call.metadata.create_deployment(new)
+    missing = await call.metadata.list_missing(deployment.id)
+    return call.answer(NewDeploymentView(id=deployment.id, missing=list(missing), base=deployment.base))
+
+
+@router.get("/space/{spaceId}/deployment/list", **declare("files:read", ListView[DeploymentView]))
+async def list_deployments(spaceId: str, query: CurrentListQuery, call: CurrentCall) -> Response:
+    """List a space's deployments."""
+    page_query = query.page("deployment")
+    space = await call.get_space(spaceId)
+    page = await call.metadata.list_deployments(space.id, page_query)
+    return call.answer(render_page("deployment", page, DeploymentView.model_validate))
+
+
+@router.get("/space/{spaceId}/deployment/{deploymentId}/fetch", **declare("files:read", DeploymentView))
+async def fetch_deployment(spaceId: str, deploymentId: str, call: CurrentCall) -> Response:
+    """Fetch a deployment."""
+    deployment = await call.get_deployment(await call.get_space(spaceId), deploymentId)
+    return call.answer(DeploymentView.model_validate(deployment))
+
+
+_BLOB_BODY = {
+    "required": True,
+    "description": "The content's bytes as they are.",
+    "content": {"application/octet-stream": BYTES},
+}
+
+
+@router.post(
+    "/space/{spaceId}/deployment/{deploymentId}/blob/{digest}",
+    **declare("files:write", IdView, requestBody=_BLOB_BODY),
+)
+async def upload_blob(spaceId: str, deploymentId: str, digest: str, request: Request, call: CurrentCall) -> Response:
+    """Upload one content that the deployment misses. It is refused unless it is what the manifest says."""
+    parse_digest(digest)
+    space = await call.get_space(spaceId)
+    deployment = await call.get_deployment(space, deploymentId)
+    wanted = await call.metadata.find_deployment_blob(deployment.id, digest)
+    if wanted is None:
+        raise NotFound("blob of this deployment", digest)
+    bodies.check_length(request, wanted.size)
+    blob = await call.blobs.put(bodies.read_stream(request, wanted.size), limit=wanted.size, expected=digest)
+    if blob.size != wanted.size:
+        raise Invalid("size", f"is {wanted.size} in the manifest, but the content has {blob.size} bytes")
+    await call.metadata.put_blob(call.caller.workspace_id, blob)
+    return call.answer_id(digest)
+
+
+@router.post("/space/{spaceId}/deployment/{deploymentId}/activate", **declare("files:write", ActivatedView))
+async def activate_deployment(spaceId: str, deploymentId: str, body: NoFields, call: CurrentCall) -> Response:
+    """Publish a deployment, all of it at once. Activating an older one is a rollback."""
+    deployment = await call.get_deployment(await call.get_space(spaceId), deploymentId)
+    activated = await call.metadata.activate_deployment(deployment.id)
+    return call.answer(ActivatedView.model_validate(activated))

@@ -1,0 +1,161 @@
+"""Every refusal of the control API: which status and code it has, and the one envelope all of them are sent in."""
+
+from __future__ import annotations
+
+import traceback
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any, NamedTuple
+
+import structlog
+from fastapi.exceptions import RequestValidationError
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+
+from storage import errors as storage
+
+CODES: dict[str, tuple[int, ...]] = {
+    "BAD_REQUEST": (400,),
+    "NOT_AUTHENTICATED": (401,),
+    "NOT_AUTHORIZED": (401, 403),
+    "NOT_FOUND": (404,),
+    "METHOD_NOT_ALLOWED": (405,),
+    "CONFLICT": (409,),
+    "PAYLOAD_TOO_LARGE": (413,),
+    "UNSUPPORTED_MEDIA_TYPE": (415,),
+    "LIMITS_REACHED": (429,),
+    "INTERNAL_SERVER_ERROR": (500,),
+    "SERVICE_UNAVAILABLE": (503,),
+}
+
+
+class _Meaning(NamedTuple):
+    status: int
+    code: str
+    message: str = ""  # "": the exception's own words, which are written for the caller
+
+
+STORAGE_ERRORS: dict[type[storage.StorageError], _Meaning] = {
+    storage.NotFound: _Meaning(404, "NOT_FOUND"),
+    storage.Conflict: _Meaning(409, "CONFLICT"),
+    storage.Invalid: _Meaning(400, "BAD_REQUEST"),
+    storage.TooLarge: _Meaning(413, "PAYLOAD_TOO_LARGE"),
+    storage.QuotaExceeded: _Meaning(429, "LIMITS_REACHED"),
+    storage.Unavailable: _Meaning(503, "SERVICE_UNAVAILABLE", "The store cannot be reached now: try again in a moment"),
+    storage.Corrupt: _Meaning(500, "INTERNAL_SERVER_ERROR", "What is kept is damaged: tell whoever runs this server"),
+}
+UNEXPECTED = _Meaning(500, "INTERNAL_SERVER_ERROR", "Something went wrong here; the X-Request-Id finds it in the log")
+
+ROUTING_ERRORS: dict[int, _Meaning] = {
+    404: _Meaning(404, "NOT_FOUND", "There is no such endpoint: see /docs"),
+    405: _Meaning(405, "METHOD_NOT_ALLOWED", "GET reads and POST changes; this endpoint takes only what Allow says"),
+}
+
+# pydantic's words where they would not tell an operator what to do.
+VALIDATION_MESSAGES = {
+    "missing": "is required",
+    "extra_forbidden": "is not a known field",
+    "model_attributes_type": "must be a JSON object",
+    "model_type": "must be a JSON object",
+}
+MAX_DETAILS = 100  # a body of a million unknown fields gets a short answer all the same
+MAX_ECHO = 256  # characters of a caller's own text
+
+RETRY_AFTER_SECONDS = "1"
+
+
+@dataclass(frozen=True, slots=True)
+class Detail:
+    """What is wrong with one field of a body or query, by its path, such as `meta.key`."""
+
+    path: str
+    message: str
+
+
+class ApiError(Exception):
+    """A refusal in its final form: `status` and `code` (one of `CODES`), `details` for a bad body or query."""
+
+    def __init__(self, status: int, code: str, message: str, *, details: Sequence[Detail] = ()) -> None:
+        super().__init__(message)
+        self.status = status
+        self.code = code
+        self.message = message
+        self.details = details
+
+
+def not_authenticated(message: str) -> ApiError:
+    """No credential, or one that does not count."""
+    return ApiError(401, "NOT_AUTHENTICATED", message)
+
+
+def details_of(errors: Iterable[Mapping[str, Any]], *, skip: int = 1) -> list[Detail]:
+    """pydantic's errors as details; the first `skip` parts of a place ("body", "query") are not part of its path."""
+    details: list[Detail] = []
+    for error in errors:
+        path = ".".join(str(part) for part in error["loc"][skip:] if part != "[key]") or "body"
+        message = VALIDATION_MESSAGES.get(error["type"]) or str(error["msg"])
+        details.append(Detail(path[:MAX_ECHO], message))
+        if len(details) == MAX_DETAILS:
+            break
+    return details
+
+
+def bad_request(details: Sequence[Detail]) -> ApiError:
+    """400 whose message is the first of `details`, so that it says something to who reads only that."""
+    first = details[0]
+    return ApiError(400, "BAD_REQUEST", f"{first.path}: {first.message}", details=details)
+
+
+def render(request: Request, error: ApiError, headers: Mapping[str, str] | None = None) -> Response:
+    """The answer for `error`. Keys of the `sdk` dialect also get message and code at the top level."""
+    body: dict[str, Any] = {"message": error.message, "code": error.code}
+    envelope: dict[str, Any] = {
+        "error": {**body, "details": [asdict(detail) for detail in error.details]} if error.details else body
+    }
+    if getattr(request.state, "sdk", False):
+        envelope |= body
+    answer = JSONResponse(envelope, error.status, headers=headers)
+    if error.status == 401:
+        answer.headers["WWW-Authenticate"] = "Bearer"  # RFC 9110 §15.5.2
+    return answer
+
+
+async def on_api_error(request: Request, exc: Exception) -> Response:
+    assert isinstance(exc, ApiError)
+    return render(request, exc)
+
+
+async def on_storage_error(request: Request, exc: Exception) -> Response:
+    meaning = next((STORAGE_ERRORS[cls] for cls in type(exc).__mro__ if cls in STORAGE_ERRORS), UNEXPECTED)
+    if meaning.status >= 500:
+        log_failure(request, exc)
+    if isinstance(exc, storage.Invalid):
+        return render(request, bad_request([Detail(exc.field, str(exc))]))
+    headers = {"Retry-After": RETRY_AFTER_SECONDS} if meaning.status == 503 else None
+    return render(request, ApiError(meaning.status, meaning.code, meaning.message or str(exc)), headers)
+
+
+async def on_validation_error(request: Request, exc: Exception) -> Response:
+    assert isinstance(exc, RequestValidationError)
+    return render(request, bad_request(details_of(exc.errors())))
+
+
+async def on_routing_error(request: Request, exc: Exception) -> Response:
+    assert isinstance(exc, HTTPException)
+    meaning = ROUTING_ERRORS.get(exc.status_code, UNEXPECTED)
+    return render(request, ApiError(meaning.status, meaning.code, meaning.message), exc.headers)
+
+
+def on_unexpected(request: Request, exc: Exception) -> Response:
+    """500 that tells the caller nothing but where to look; the log gets the rest."""
+    log_failure(request, exc)
+    return render(request, ApiError(UNEXPECTED.status, UNEXPECTED.code, UNEXPECTED.message))
+
+
+def log_failure(request: Request, exc: Exception) -> None:
+    # As plain text: a renderer that prints local variables would print secrets.
+    text = "".join(traceback.format_exception(exc))
+    log = structlog.get_logger("spacelane.control")
+    where = {"request_id": request.state.request_id, "method": request.method, "path": request.url.path}
+    log.error("control.failure", **where, traceback=text)

@@ -1,0 +1,96 @@
+"""Lists: which part is asked for, which items are kept, and the cursor that continues.
+
+A cursor is the base64url of the list's kind and the last item's key. Callers are to treat it as opaque.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Annotated, Any, Literal, TypeAlias
+
+from fastapi import Depends, Query
+from starlette.requests import Request
+
+from server.control.views import ListView, V
+from storage.errors import Invalid
+from storage.models import Page, PageQuery
+
+DEFAULT_TAKE = 20
+MAX_TAKE = 100
+
+Order: TypeAlias = Literal["asc", "desc"]
+
+_META_FILTER = re.compile(r"meta(?:\[(?P<bracketed>[^\]]+)\]|\.(?P<dotted>.+))")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ListQuery:
+    """The parameters that every list takes."""
+
+    cursor: str
+    order: Order | None
+    take: int
+
+    def page(self, kind: str, *, default_order: Order = "desc") -> PageQuery:
+        """The store's question; raises `Invalid` if the cursor is none of a list of `kind`."""
+        after = parse_cursor(self.cursor, kind) if self.cursor else None
+        return PageQuery(after=after, take=self.take, descending=(self.order or default_order) == "desc")
+
+
+async def _list_query(
+    cursor: Annotated[str, Query(description="Continues a list: the `cursor` of its last page")] = "",
+    order: Annotated[Order | None, Query(description="By creation, `desc` by default; files by path, `asc`")] = None,
+    take: Annotated[
+        int | None, Query(ge=1, le=MAX_TAKE, description=f"Items a page, {DEFAULT_TAKE} by default")
+    ] = None,
+    limit: Annotated[int | None, Query(ge=1, le=MAX_TAKE, description="The same as `take`")] = None,
+) -> ListQuery:
+    return ListQuery(cursor=cursor, order=order, take=take or limit or DEFAULT_TAKE)
+
+
+async def _meta_filter(request: Request) -> dict[str, str]:
+    wanted = {}
+    for name, value in request.query_params.multi_items():
+        if match := _META_FILTER.fullmatch(name):
+            wanted[match["bracketed"] or match["dotted"]] = value
+    return wanted
+
+
+CurrentListQuery = Annotated[ListQuery, Depends(_list_query)]
+MetaFilter = Annotated[dict[str, str], Depends(_meta_filter)]
+
+META_FILTER_PARAMETER: dict[str, Any] = {
+    "name": "meta",
+    "in": "query",
+    "style": "deepObject",
+    "explode": True,
+    "description": "Keeps items whose meta has each key with that value: `meta[key]=value` or `meta.key=value`",
+    "schema": {"type": "object", "additionalProperties": {"type": "string"}},
+}
+
+
+def render_cursor(kind: str, after: str) -> str:
+    """The cursor that continues a list of `kind` after the item whose key is `after`."""
+    return base64.urlsafe_b64encode(f"{kind}:{after}".encode()).decode().rstrip("=")
+
+
+def parse_cursor(cursor: str, kind: str) -> str:
+    """The key in `cursor`; raises `Invalid`."""
+    try:
+        text = base64.b64decode(cursor + "=" * (-len(cursor) % 4), altchars=b"-_", validate=True).decode()
+    except (binascii.Error, ValueError):
+        text = ""
+    found, _, after = text.partition(":")
+    if found != kind or not after or "\0" in after:
+        raise Invalid("cursor", "is not a cursor of this list: use the one of its last page, or none")
+    return after
+
+
+def render_page(kind: str, page: Page[Any], view: Callable[[Any], V]) -> ListView[V]:
+    """The page as an answer."""
+    cursor = "" if page.next is None else render_cursor(kind, page.next)
+    return ListView(items=[view(item) for item in page.items], cursor=cursor)

@@ -1,0 +1,96 @@
+"""Sites: create, list, fetch, update, delete."""
+
+from __future__ import annotations
+
+from typing import Annotated, TypeAlias, cast
+
+from fastapi import APIRouter, Query
+from pydantic import Field
+from starlette.responses import Response
+
+from server.control.call import Call, CurrentCall
+from server.control.fields import Alias, Body, Description, Folder, MetaUpdate, Name, NamedFile, NoFields
+from server.control.gate import ControlRoute, declare
+from server.control.pagination import META_FILTER_PARAMETER, CurrentListQuery, MetaFilter, render_page
+from server.control.views import IdView, ListView, SiteView
+from server.edge.hosts import parse_domain
+from storage.models import NewSite, SitePatch
+
+router = APIRouter(route_class=ControlRoute, tags=["Sites"])
+
+
+Domain: TypeAlias = Annotated[str, Field(description="where visitors find it; no two sites have the same")]
+
+
+class SiteFields(Body):
+    """What is absent stays as it is, or takes its default in a new site."""
+
+    domain: Domain = ""
+    prefix: Folder = ""
+    named_index: NamedFile = Field(None, alias="index")
+    named_not_found: NamedFile = Field(None, alias="notFound")
+    alias: Alias = None
+    name: Name = ""
+    description: Description = ""
+    meta: MetaUpdate = {}
+
+    def patch(self, call: Call) -> SitePatch:
+        """The store's form; raises `Invalid` for a domain that cannot be registered here."""
+        patch = cast(SitePatch, self.model_dump(exclude_unset=True))
+        if "domain" in patch:
+            patch["domain"] = parse_domain(patch["domain"], call.config.platform_domains)
+        return patch
+
+
+class NewSiteFields(SiteFields):
+    domain: Domain
+
+
+@router.post("/space/{spaceId}/site/create", **declare("sites:write", IdView))
+async def create_site(spaceId: str, body: NewSiteFields, call: CurrentCall) -> Response:
+    """Bind a domain to a space. Visitors of the domain get the space's files from the next request on."""
+    patch = body.patch(call)
+    space = await call.get_space(spaceId)
+    site = await call.metadata.create_site(NewSite(space_id=space.id, **patch))
+    return call.answer_id(site.id)
+
+
+@router.get(
+    "/space/{spaceId}/site/list", **declare("sites:read", ListView[SiteView], parameters=[META_FILTER_PARAMETER])
+)
+async def list_sites(
+    spaceId: str,
+    query: CurrentListQuery,
+    meta: MetaFilter,
+    call: CurrentCall,
+    domain: Annotated[str | None, Query(description="Keeps the site at this domain")] = None,
+) -> Response:
+    """List a space's sites."""
+    page_query = query.page("site")
+    wanted = None if domain is None else parse_domain(domain, call.config.platform_domains)
+    space = await call.get_space(spaceId)
+    page = await call.metadata.list_sites(space.id, page_query, domain=wanted, meta=meta)
+    return call.answer(render_page("site", page, SiteView.model_validate))
+
+
+@router.get("/space/{spaceId}/site/{siteId}/fetch", **declare("sites:read", SiteView))
+async def fetch_site(spaceId: str, siteId: str, call: CurrentCall) -> Response:
+    """Fetch a site by its id or alias."""
+    return call.answer(SiteView.model_validate(await call.get_site(await call.get_space(spaceId), siteId)))
+
+
+@router.post("/space/{spaceId}/site/{siteId}/update", **declare("sites:write", IdView))
+async def update_site(spaceId: str, siteId: str, body: SiteFields, call: CurrentCall) -> Response:
+    """Change a site. Only the fields that are sent change; null or an empty text clears one, save the domain."""
+    patch = body.patch(call)
+    site = await call.get_site(await call.get_space(spaceId), siteId)
+    await call.metadata.update_site(site.id, patch)
+    return call.answer_id(site.id)
+
+
+@router.post("/space/{spaceId}/site/{siteId}/delete", **declare("sites:write", IdView))
+async def delete_site(spaceId: str, siteId: str, body: NoFields, call: CurrentCall) -> Response:
+    """Delete a site: its domain stops serving at once and is free again. The space's files stay."""
+    site = await call.get_site(await call.get_space(spaceId), siteId)
+    await call.metadata.delete_site(site.id)
+    return call.answer_id(site.id)

@@ -1,0 +1,72 @@
+"""Spaces: create, list, fetch, update, delete."""
+
+from __future__ import annotations
+
+from typing import Annotated, cast
+
+from fastapi import APIRouter, Query
+from starlette.responses import Response
+
+from server.control.call import CurrentCall
+from server.control.fields import Alias, Body, Description, MetaUpdate, Name, NoFields, Reference
+from server.control.gate import ControlRoute, declare
+from server.control.pagination import META_FILTER_PARAMETER, CurrentListQuery, MetaFilter, render_page
+from server.control.views import IdView, ListView, SpaceView
+from storage.models import NewSpace, SpacePatch
+
+router = APIRouter(route_class=ControlRoute, tags=["Spaces"])
+
+
+class SpaceFields(Body):
+    """What is absent stays as it is, or empty in a new space."""
+
+    alias: Alias = None
+    name: Name = ""
+    description: Description = ""
+    contact_id: Reference = None
+    meta: MetaUpdate = {}
+
+    def patch(self) -> SpacePatch:
+        return cast(SpacePatch, self.model_dump(exclude_unset=True))
+
+
+@router.post("/space/create", **declare("spaces:write", IdView))
+async def create_space(body: SpaceFields, call: CurrentCall) -> Response:
+    """Create a space, which owns files and the sites that serve them."""
+    space = await call.metadata.create_space(NewSpace(workspace_id=call.caller.workspace_id, **body.patch()))
+    return call.answer_id(space.id)
+
+
+@router.get("/space/list", **declare("spaces:read", ListView[SpaceView], parameters=[META_FILTER_PARAMETER]))
+async def list_spaces(
+    query: CurrentListQuery,
+    meta: MetaFilter,
+    call: CurrentCall,
+    contactId: Annotated[str | None, Query(description="Keeps the spaces of this contact")] = None,
+) -> Response:
+    """List the workspace's spaces."""
+    workspace_id = call.caller.workspace_id
+    page = await call.metadata.list_spaces(workspace_id, query.page("space"), contact_id=contactId, meta=meta)
+    return call.answer(render_page("space", page, SpaceView.model_validate))
+
+
+@router.get("/space/{spaceId}/fetch", **declare("spaces:read", SpaceView))
+async def fetch_space(spaceId: str, call: CurrentCall) -> Response:
+    """Fetch a space by its id or alias."""
+    return call.answer(SpaceView.model_validate(await call.get_space(spaceId)))
+
+
+@router.post("/space/{spaceId}/update", **declare("spaces:write", IdView))
+async def update_space(spaceId: str, body: SpaceFields, call: CurrentCall) -> Response:
+    """Change a space. Only the fields that are sent change; null or an empty text clears one."""
+    space = await call.get_space(spaceId)
+    await call.metadata.update_space(space.id, body.patch())
+    return call.answer_id(space.id)
+
+
+@router.post("/space/{spaceId}/delete", **declare("spaces:write", IdView))
+async def delete_space(spaceId: str, body: NoFields, call: CurrentCall) -> Response:
+    """Delete a space with its sites, files and deployments. Its domains are free at once; there is no way back."""
+    space = await call.get_space(spaceId)
+    await call.metadata.delete_space(space.id)
+    return call.answer_id(space.id)

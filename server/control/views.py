@@ -1,0 +1,191 @@
+"""What answers look like: one model for each, which is also how the reference documents it."""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Mapping
+from datetime import UTC, datetime, timedelta
+from typing import Annotated, Any, Generic, TypeAlias, TypeVar
+
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    PlainSerializer,
+    SerializationInfo,
+    WithJsonSchema,
+    computed_field,
+)
+from pydantic.alias_generators import to_camel
+from starlette.responses import Response
+
+from server.control.errors import Detail
+from server.edge.media_types import content_type
+from storage.models import Digest, Millis, Mode
+
+V = TypeVar("V", bound="View")
+
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+def render_time(time: Millis) -> str:
+    """ISO 8601 in UTC with milliseconds."""
+    return (EPOCH + timedelta(milliseconds=time)).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def parse_time(text: str) -> Millis:
+    """Of ISO 8601 with a zone, a millisecond's fraction dropped; raises `ValueError`."""
+    time = datetime.fromisoformat(text)
+    if time.tzinfo is None:
+        raise ValueError("has no zone")
+    return (time - EPOCH) // timedelta(milliseconds=1)
+
+
+def _time(time: Millis, info: SerializationInfo) -> str | int:
+    return time if (info.context or {}).get("sdk") else render_time(time)
+
+
+Time: TypeAlias = Annotated[
+    int,
+    PlainSerializer(_time, when_used="unless-none"),
+    WithJsonSchema(
+        {"type": "string", "format": "date-time", "description": "Epoch milliseconds for keys of the sdk dialect"}
+    ),
+]
+
+
+def _prefix(folder: str) -> str:
+    return f"/{folder}" if folder else ""
+
+
+PrefixPath: TypeAlias = Annotated[str, PlainSerializer(_prefix)]
+
+
+class View(BaseModel):
+    """Made from a store's value, written in camelCase."""
+
+    model_config = ConfigDict(from_attributes=True, alias_generator=to_camel, validate_by_name=True)
+
+    def render(self, *, sdk: bool) -> Response:
+        """The answer; `sdk` writes times as epoch milliseconds."""
+        body = self.model_dump_json(by_alias=True, context={"sdk": sdk})
+        return Response(body, media_type="application/json")
+
+
+class ErrorBody(BaseModel):
+    message: str
+    code: str
+    details: list[Detail] = []
+
+
+class ErrorView(BaseModel):
+    """Every refusal. Keys of the `sdk` dialect find `message` and `code` at the top level too."""
+
+    error: ErrorBody
+
+
+class IdView(View):
+    id: str
+
+
+class ListView(View, Generic[V]):
+    """`cursor` continues the list; it is empty at the end."""
+
+    items: list[V]
+    cursor: str
+
+
+class SpaceView(View):
+    id: str
+    alias: str | None
+    name: str
+    description: str
+    contact_id: str | None
+    meta: Mapping[str, Any]
+    created_at: Time
+    updated_at: Time
+
+
+class SiteView(View):
+    id: str
+    space_id: str
+    alias: str | None
+    name: str
+    description: str
+    domain: str
+    prefix: PrefixPath
+    index: str
+    not_found: str
+    meta: Mapping[str, Any]
+    created_at: Time
+    updated_at: Time
+
+
+def path_id(path: str) -> str:
+    """A file's id: its path in base64url, without padding."""
+    return base64.urlsafe_b64encode(path.encode()).decode().rstrip("=")
+
+
+class EntryView(View):
+    """A file, or a folder that has files below it."""
+
+    path: str
+    size: int
+    updated_at: Time
+    is_directory: bool
+    digest: Digest | None
+
+    @computed_field  # type: ignore[prop-decorator]
+    @property
+    def id(self) -> str:
+        return path_id(self.path)
+
+    @computed_field  # type: ignore[prop-decorator]
+    @property
+    def content_type(self) -> str | None:
+        return None if self.is_directory else content_type(self.path)
+
+
+class DeploymentView(View):
+    id: str
+    space_id: str
+    mode: Mode
+    prefix: PrefixPath
+    message: str
+    base: int
+    file_count: int
+    byte_count: int
+    revision: int | None
+    created_at: Time
+    activated_at: Time | None
+
+
+class NewDeploymentView(View):
+    """`missing` are the digests to upload before it can be activated; `base` the revision it started from."""
+
+    id: str
+    missing: list[Digest]
+    base: int
+
+
+class ActivatedView(View):
+    id: str
+    revision: int
+
+
+class KeyView(View):
+    id: str
+    name: str
+    scopes: Annotated[list[str], BeforeValidator(sorted)]
+    dialect: str
+    created_at: Time
+    expires_at: Time | None
+    revoked_at: Time | None
+    last_used_at: Time | None
+
+
+class NewKeyView(View):
+    """`secret` is shown here and never again."""
+
+    id: str
+    secret: str
