@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BeforeValidator, ByteSize, Field, SecretStr, ValidationError, field_validator
+from pydantic import BeforeValidator, ByteSize, Field, SecretStr, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, NoDecode, PydanticBaseSettingsSource, SettingsConfigDict
 
 ENV_PREFIX = "SPACELANE_"
@@ -86,6 +86,14 @@ class Settings(BaseSettings):
         default=None,
         description="postgresql://… for PostgreSQL; unset: SQLite in the data directory.",
     )
+    http_server: Literal["uvicorn", "hypercorn"] = Field(
+        default="uvicorn", description="What answers visitors: uvicorn is hardened, hypercorn speaks HTTP/2 over TLS."
+    )
+    tls_cert: Path | None = Field(
+        default=None,
+        description="PEM file of a certificate with its chain: visitors are then answered over TLS only.",
+    )
+    tls_key: Path | None = Field(default=None, description="PEM file of the certificate's private key.")
     root_key: SecretStr | None = Field(
         default=None, description="A secret accepted as a full key, for containers and scripts; unset: one is made."
     )
@@ -112,6 +120,12 @@ class Settings(BaseSettings):
         if value is not None and len(value.get_secret_value()) < MIN_ROOT_KEY:
             raise ValueError(f"is shorter than {MIN_ROOT_KEY} characters: use what `openssl rand -hex 32` prints")
         return value
+
+    @model_validator(mode="after")
+    def _check_tls(self) -> Settings:
+        if (self.tls_cert is None) != (self.tls_key is None):
+            raise ValueError("tls_cert and tls_key go together: give both or neither")
+        return self
 
     @property
     def worker_count(self) -> int:
@@ -173,6 +187,8 @@ def _read_file(path: Path) -> dict[str, Any]:
 
 
 def _explain(error: dict[str, Any], sources: Mapping[str, str]) -> str:
+    if not error["loc"]:  # of several settings together: the text names them
+        return str(error["msg"]).removeprefix("Value error, ")
     name = str(error["loc"][0])
     where = sources.get(name, "default")
     if error["type"] == "extra_forbidden":

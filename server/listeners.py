@@ -1,24 +1,49 @@
-"""uvicorn, set up for us: one kind of server for the edge, one for the control API."""
+"""ASGI servers, set up for us: uvicorn with our protocol, hardened, for the edge; uvicorn as it is for the control API;
+hypercorn, which also speaks HTTP/2, for an edge that asks for it."""
 
 from __future__ import annotations
 
 import asyncio
+import logging
 import socket
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from typing import Any
+from ssl import SSLContext
+from typing import Any, Protocol
 
+import hypercorn
 import uvicorn
+from hypercorn.asyncio.run import worker_serve
+from hypercorn.config import Sockets
+from hypercorn.utils import wrap_app
 from starlette.types import ASGIApp
 
-from server.doors.asgi import create_app
+from server.doors.asgi import create_app, with_server_name
 from server.doors.http1 import DEADLINES, Phase, protocol_for
 from server.edge.edge import Edge
 
 GRACE_SECONDS = 10  # for answers under way when the server stops
+IDLE_SECONDS = DEADLINES[Phase.IDLE]
 
 
-class Server(uvicorn.Server):
+class Listener(Protocol):
+    """A server for one listening socket."""
+
+    @property
+    def listening(self) -> asyncio.Event:
+        """Set once connections are taken."""
+        ...
+
+    async def listen(self, sock: socket.socket) -> None:
+        """Serve until `stop`; then finish what is being answered."""
+        ...
+
+    def stop(self) -> None:
+        """Make `listen` return."""
+        ...
+
+
+class Uvicorn(uvicorn.Server):
     """uvicorn's server, which says when it has started and leaves signals to us."""
 
     def __init__(self, config: uvicorn.Config) -> None:
@@ -33,8 +58,78 @@ class Server(uvicorn.Server):
     def capture_signals(self) -> Iterator[None]:
         yield
 
+    async def listen(self, sock: socket.socket) -> None:
+        """Serve until `stop`."""
+        await self.serve(sockets=[sock])
 
-def _config(app: Any, **options: Any) -> uvicorn.Config:
+    def stop(self) -> None:
+        """Make `listen` return."""
+        self.should_exit = True
+
+
+class _HypercornConfig(hypercorn.Config):
+    """hypercorn's settings, with a TLS context made elsewhere."""
+
+    tls: SSLContext | None = None
+
+    def create_ssl_context(self) -> SSLContext | None:
+        return self.tls
+
+    @property
+    def ssl_enabled(self) -> bool:
+        return self.tls is not None
+
+
+class Hypercorn:
+    """hypercorn's server. Not hardened: its parser lets a bare LF, obs-fold, and Content-Length beside
+    Transfer-Encoding through, and it has no deadline for a head."""
+
+    def __init__(self, app: ASGIApp, tls: SSLContext | None) -> None:
+        self.listening = asyncio.Event()
+        self._stopping = asyncio.Event()
+        self._app = with_server_name(app)
+        self._config = _HypercornConfig()
+        self._config.tls = tls
+        self._config.include_date_header = False
+        self._config.include_server_header = False
+        self._config.keep_alive_timeout = IDLE_SECONDS
+        self._config.graceful_timeout = GRACE_SECONDS
+        self._config.accesslog = None
+        self._config.errorlog = logging.getLogger("hypercorn")
+
+    async def listen(self, sock: socket.socket) -> None:
+        """Serve until `stop`."""
+        secure = self._config.ssl_enabled
+        sockets = Sockets([sock] if secure else [], [] if secure else [sock], [])
+        app = wrap_app(self._app, self._config.wsgi_max_body_size, "asgi")  # type: ignore[arg-type]
+        await worker_serve(app, self._config, sockets=sockets, shutdown_trigger=self._started)
+
+    async def _started(self) -> None:
+        """hypercorn waits for this once it listens, and stops when it is over."""
+        self.listening.set()
+        await self._stopping.wait()
+
+    def stop(self) -> None:
+        """Make `listen` return."""
+        self._stopping.set()
+
+
+def edge_server(edge: Edge, deadlines: Mapping[Phase, float] = DEADLINES, tls: SSLContext | None = None) -> Uvicorn:
+    """The hardened listener: uvicorn with our protocol, which sets its own limits and deadlines."""
+    return Uvicorn(_uvicorn_config(create_app(edge), tls, http=protocol_for(edge, deadlines), date_header=False))
+
+
+def hypercorn_server(edge: Edge, tls: SSLContext | None = None) -> Hypercorn:
+    """The same answers for HTTP/1.1 and, over TLS, HTTP/2."""
+    return Hypercorn(create_app(edge), tls)
+
+
+def control_server(app: ASGIApp) -> Uvicorn:
+    """The control API's listener, for operators."""
+    return Uvicorn(_uvicorn_config(app, None, http="httptools"))
+
+
+def _uvicorn_config(app: ASGIApp, tls: SSLContext | None, **options: Any) -> uvicorn.Config:
     """No proxy is trusted, nothing is added to answers, and logging is ours."""
     return uvicorn.Config(
         app,
@@ -46,15 +141,6 @@ def _config(app: Any, **options: Any) -> uvicorn.Config:
         proxy_headers=False,
         server_header=False,
         timeout_graceful_shutdown=GRACE_SECONDS,
+        ssl_context_factory=(lambda config, default: tls) if tls is not None else None,
         **options,
     )
-
-
-def edge_server(edge: Edge, deadlines: Mapping[Phase, float] = DEADLINES) -> Server:
-    """The hardened listener: uvicorn with our protocol, which sets its own limits and deadlines."""
-    return Server(_config(create_app(edge), http=protocol_for(edge, deadlines), date_header=False))
-
-
-def control_server(app: ASGIApp) -> Server:
-    """The control API's listener, for operators."""
-    return Server(_config(app, http="httptools"))

@@ -23,6 +23,7 @@ from pathlib import Path
 from server import supervisor, worker
 from server.config import Address, Settings
 from server.control.config import DEFAULT_WORKSPACE_ID
+from server.doors.tls import TlsError
 from server.logs import configure_logging, get_logger
 from server.node import NodeMap, NodeMapError
 from server.stores import migrate_stores, open_stores
@@ -46,10 +47,11 @@ def serve(settings: Settings, on_ready: Callable[[Settings], None] | None = None
     configure_logging(settings.log_level)
     os.umask(0o077)  # whatever is made here is the operator's own
     try:
+        worker.tls_context(settings)  # so that a bad certificate is told before anything starts
         _lock(settings.data_dir)
         edge, control = _bind(settings.edge), _bind(settings.control)
         root_key_hash = _prepare(settings)
-    except (StartError, StorageError, NodeMapError) as exc:
+    except (StartError, StorageError, NodeMapError, TlsError) as exc:
         print(f"spacelane cannot start: {exc}", file=sys.stderr)
         return 1
     settings = settings.model_copy(update={"edge": _bound(edge), "control": _bound(control)})
@@ -142,7 +144,8 @@ def _announce(settings: Settings, on_ready: Callable[[Settings], None] | None) -
     """Once every worker serves, say so."""
     while not _is_ready(settings.control):
         time.sleep(0.05)
-    logger.info("serving", visitors=f"http://{settings.edge}", operators=f"http://{settings.control}")
+    scheme = "http" if settings.tls_cert is None else "https"
+    logger.info("serving", visitors=f"{scheme}://{settings.edge}", operators=f"http://{settings.control}")
     if on_ready is not None:
         on_ready(settings)
 

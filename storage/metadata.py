@@ -164,11 +164,12 @@ class MetadataStore(EdgeMetadata, Protocol):
     # Files. Paths are in the kept form (`storage.paths`).
 
     async def put_files(self, space_id: str, files: Mapping[str, Blob], *, delete: Collection[str] = ()) -> int:
-        """Publish all of `files` and end all of `delete` (those that are live) at once; the space's revision afterwards.
+        """Publish all of `files` and end all of `delete` (those that are live) at once; the space's revision then.
 
         The caller has stored the blobs; the workspace comes to possess them. Where nothing would change (same digests,
-        nothing to end) nothing is written. `modified_at` is now, or, if the path had other content or was removed within
-        this second, the start of the next one. Raises `NotFound` (space).
+        nothing to end) nothing is written. `modified_at` and `removed_at` are now, or, if within this second or later
+        the path had other content, was removed, or a site of the space got other settings, the start of the first
+        second after all of these. Raises `NotFound` (space).
         """
         ...
 
@@ -216,8 +217,8 @@ class MetadataStore(EdgeMetadata, Protocol):
     async def activate_deployment(self, deployment_id: str) -> Deployment:
         """Make the manifest live, at once: everything below `prefix` ("replace"), or its own paths only ("merge").
 
-        Raises `NotFound`; `Invalid` (field "files") while content is missing; `Conflict` if it is a merge and one of its
-        paths changed since `base`. Activating the active one again changes nothing and keeps its revision. Activating
-        one that was active before republishes its manifest at a new revision.
+        Raises `NotFound`; `Invalid` (field "files") while content is missing; `Conflict` if it is a merge and one of
+        its paths changed since `base`. Activating the active one again changes nothing and keeps its revision.
+        Activating one that was active before republishes its manifest at a new revision, whatever changed since.
         """
         ...

@@ -275,6 +275,10 @@ SERVED_FIELDS = frozenset({"domain", "prefix", "named_index", "named_not_found"}
 def merge_meta(old: Meta, patch: Meta) -> dict[str, Any]:
     """`old` with the keys of `patch` over it; a key whose new value is None goes. Raises `Invalid` past 16 KiB."""
     merged = {key: value for key, value in {**old, **patch}.items() if value is not None}
-    if len(json.dumps(merged, ensure_ascii=False, separators=(",", ":")).encode()) > MAX_META_BYTES:
+    try:
+        size = len(json.dumps(merged, ensure_ascii=False, separators=(",", ":")).encode())
+    except UnicodeEncodeError:
+        raise Invalid("meta", "has a character that UTF-8 cannot carry (a lone surrogate)") from None
+    if size > MAX_META_BYTES:
         raise Invalid("meta", f"is larger than {MAX_META_BYTES} bytes of JSON")
     return merged

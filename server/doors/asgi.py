@@ -8,6 +8,7 @@ from contextlib import aclosing, suppress
 
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from server.doors.tls import EXTENSION, server_name
 from server.edge.edge import Edge
 from server.edge.request import Refusal, read_request
 from server.edge.response import Body, Parts
@@ -18,14 +19,19 @@ def create_app(edge: Edge) -> ASGIApp:
     """An ASGI application that answers HTTP from `edge` and nothing else."""
 
     async def app(scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http":
-            raise RuntimeError(f"the edge speaks HTTP, not {scope['type']}")
+        if scope["type"] == "lifespan":
+            await _live(receive, send)
+            return
+        if scope["type"] != "http":  # a WebSocket's handshake, which the server then refuses
+            await send({"type": "websocket.close"})
+            return
         target: bytes = scope["raw_path"]
         if scope["query_string"]:
             target += b"?" + scope["query_string"]
         reader = None
         try:
-            request = read_request(scope["method"], target, scope["http_version"], scope["headers"])
+            name = (scope.get("extensions") or {}).get(EXTENSION)
+            request = read_request(scope["method"], target, scope["http_version"], scope["headers"], name)
         except Refusal as refusal:
             response = edge.refuse(refusal)
         else:
@@ -39,6 +45,25 @@ def create_app(edge: Edge) -> ASGIApp:
                 await reader.close()
 
     return app
+
+
+def with_server_name(app: ASGIApp) -> ASGIApp:
+    """`app` behind a server that does not tell it the name of the handshake."""
+
+    async def named(scope: Scope, receive: Receive, send: Send) -> None:
+        if (name := server_name.get()) is not None:
+            scope.setdefault("extensions", {})[EXTENSION] = name
+        await app(scope, receive, send)
+
+    return named
+
+
+async def _live(receive: Receive, send: Send) -> None:
+    """The lifespan protocol, in which the edge has no part: its process opens and closes what it needs."""
+    await receive()
+    await send({"type": "lifespan.startup.complete"})
+    await receive()
+    await send({"type": "lifespan.shutdown.complete"})
 
 
 async def _send_body(body: Body, reader: BlobReader | None, receive: Receive, send: Send) -> None:

@@ -25,6 +25,7 @@ from enum import Enum
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 
 from server.doors.head import Head, find_head_end, parse_head
+from server.doors.tls import EXTENSION
 from server.edge.edge import Edge
 from server.edge.request import Refusal, split_target
 from server.edge.response import Response
@@ -91,6 +92,7 @@ class EdgeProtocol(HttpToolsProtocol):
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
+        self._server_name: str | None = getattr(transport.get_extra_info("ssl_object"), "server_name", None)
         self._buffer = bytearray()
         self._seen = 0  # of _buffer, without the end of a head
         self._head: Head | None = None  # read, its body not yet
@@ -179,6 +181,8 @@ class EdgeProtocol(HttpToolsProtocol):
         self._enter(Phase.SERVING)
         self.parser = _ReadHead(head)  # type: ignore[assignment]
         self.on_message_begin()
+        if self._server_name is not None:
+            self.scope["extensions"] = {EXTENSION: self._server_name}  # type: ignore[dict-item]
         self.on_url(path + (b"?" + query if query else b""))
         if authority is None:
             headers = head.headers

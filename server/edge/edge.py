@@ -185,9 +185,12 @@ def _host(request: Request) -> str | None:
     if request.authority is None or request.path == "*":
         return None
     try:
-        return _parse_authority(request.authority)
+        host = _parse_authority(request.authority)
     except HostError as exc:
         raise Refusal(400, f"the Host is malformed: {exc}") from None
+    if request.server_name is not None and request.server_name != host:
+        raise Refusal(421, "this connection was made for another host")
+    return host
 
 
 def _refusal_page(refusal: Refusal) -> Page:

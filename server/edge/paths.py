@@ -133,8 +133,9 @@ def _live(files: Mapping[str, File], name: str) -> File | None:
 
 
 def last_change(wanted: Candidates, files: Mapping[str, File], site: Site) -> Millis:
-    """When what answers for `wanted` last changed. Removals count: a name that is deleted uncovers the next one."""
-    times = [site.settings_at or 0]
+    """When what answers for `wanted` last changed. Removals count: a name that is deleted uncovers the next one. So
+    does the site's creation: its domain may have shown another tree before."""
+    times = [site.created_at, site.settings_at or 0]
     for name in wanted.files:
         if file := files.get(name):
             times.append(file.modified_at if file.removed_at is None else file.removed_at)

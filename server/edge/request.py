@@ -46,6 +46,7 @@ class Request:
     authority: str | None  # as sent; None where HTTP/1.0 names no host
     path: str
     query: str = ""  # without the "?"
+    server_name: str | None = None  # that the TLS handshake asked for; None without TLS or without a name
     if_match: str | None = None
     if_none_match: str | None = None
     if_modified_since: str | None = None
@@ -83,7 +84,13 @@ def _encode_octets(target: bytes) -> bytes:
     return _NOT_ASCII.sub(lambda found: quote(found[0]), text).encode("ascii")
 
 
-def read_request(method: str, target: bytes, version: str, headers: Iterable[tuple[bytes, bytes]]) -> Request:
+def read_request(
+    method: str,
+    target: bytes,
+    version: str,
+    headers: Iterable[tuple[bytes, bytes]],
+    server_name: str | None = None,
+) -> Request:
     """The request of a head; header names in lower case, `version` such as "1.1". Raises `Refusal` (400, 414)."""
     authority, path, query = split_target(target)
     if path == b"*" and method in ("GET", "HEAD"):
@@ -106,5 +113,6 @@ def read_request(method: str, target: bytes, version: str, headers: Iterable[tup
         authority=None if authority is None else authority.decode("latin-1"),
         path=path.decode("ascii"),
         query=query.decode("ascii"),
+        server_name=server_name,
         **fields,
     )

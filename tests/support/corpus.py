@@ -14,7 +14,8 @@
 Lines of a request end in CRLF. `\\xNN` and `\\n` and the like stand for odd bytes, `{{a*9}}` for a repetition,
 `{{etag a.txt}}` for the entity tag of a file of the site that Host names. In an answer a line `- name` says that a
 header is absent, `~ text` that the body has the text, `close` that the connection ends behind it, and further answers
-follow further dashed lines. Header values are compared exactly; headers that are not named may be there.
+follow further dashed lines. Header values are compared exactly; headers that are not named may be there. A title that
+begins with `[hardened]` is for the hardened listener alone: other servers judge such requests their own way.
 """
 
 from __future__ import annotations
@@ -51,6 +52,7 @@ class Case:
     name: str
     request: bytes
     answers: list[Expected]
+    hardened: bool
 
 
 def sites() -> dict[str, dict[str, object]]:
@@ -97,7 +99,8 @@ def _parse(stem: str, block: str) -> Case:
     title, _, text = block.partition("\n")
     request, *answers = re.split(r"^--\n", text, flags=re.MULTILINE)
     raw = _bytes(request, _site_of(request)).replace(b"\n", b"\r\n").replace(b"\xff\x00LF", b"\n")
-    return Case(f"{stem}: {title}", raw, [_parse_answer(answer, _site_of(request)) for answer in answers])
+    parsed = [_parse_answer(answer, _site_of(request)) for answer in answers]
+    return Case(f"{stem}: {title}", raw, parsed, title.startswith("[hardened]"))
 
 
 def _site_of(request: str) -> str:

@@ -11,11 +11,12 @@ from concurrent.futures import Future
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from ssl import SSLContext
 from typing import TypeAlias
 
 from server.doors.http1 import DEADLINES, Phase
 from server.edge.edge import Edge
-from server.listeners import edge_server
+from server.listeners import edge_server, hypercorn_server
 from storage.blobs import BlobStore
 from storage.local import LocalBlobs
 from storage.memory import MemoryBlobs, MemoryMetadata
@@ -111,39 +112,62 @@ async def sql_hosting(url: str, directory: Path, cache_bytes: int = CACHE_BYTES)
         await metadata.close()
 
 
-@asynccontextmanager
-async def served(edge: Edge, deadlines: Mapping[Phase, float] = DEADLINES) -> AsyncIterator[int]:
-    """The edge behind the real server; the port on 127.0.0.1."""
+@contextmanager
+def listening() -> Iterator[socket.socket]:
+    """A socket on loopback."""
     # asyncio turns Nagle's algorithm off only for sockets that name their protocol; with it, an answer takes 40 ms.
     with socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP) as sock:
         sock.bind(("127.0.0.1", 0))
         sock.listen()
         sock.setblocking(False)
-        server = edge_server(edge, deadlines)
-        running = asyncio.create_task(server.serve(sockets=[sock]))
+        yield sock
+
+
+@asynccontextmanager
+async def served(
+    edge: Edge, deadlines: Mapping[Phase, float] = DEADLINES, tls: SSLContext | None = None
+) -> AsyncIterator[int]:
+    """The edge behind the hardened listener; the port on 127.0.0.1."""
+    server = edge_server(edge, deadlines, tls)
+    with listening() as sock:
+        running = asyncio.create_task(server.listen(sock))
         await server.listening.wait()
         try:
             yield sock.getsockname()[1]
         finally:
-            server.should_exit = True
+            server.stop()
             for connection in list(server.server_state.connections):
                 connection.transport.abort()
             await running
 
 
-def digest_of(content: bytes) -> str:
-    return hashlib.sha256(content).hexdigest()
+@asynccontextmanager
+async def served_by_hypercorn(edge: Edge, tls: SSLContext | None = None) -> AsyncIterator[int]:
+    """The edge behind hypercorn."""
+    server = hypercorn_server(edge, tls)
+    with listening() as sock:
+        running = asyncio.create_task(server.listen(sock))
+        await server.listening.wait()
+        try:
+            yield sock.getsockname()[1]
+        finally:
+            server.stop()
+            await running
 
 
 @contextmanager
-def in_thread(open_hosting: Callable[[], AbstractAsyncContextManager[Hosting]], fill: Fill) -> Iterator[int]:
+def in_thread(
+    open_hosting: Callable[[], AbstractAsyncContextManager[Hosting]],
+    fill: Fill,
+    serve: Callable[[Edge], AbstractAsyncContextManager[int]] = served,
+) -> Iterator[int]:
     """A filled edge that serves from a thread, for tests that speak to it by plain sockets; its port."""
     ready: Future[tuple[int, asyncio.AbstractEventLoop, asyncio.Event]] = Future()
 
     async def main() -> None:
         async with open_hosting() as hosting:
             await fill(hosting)
-            async with served(hosting.edge) as port:
+            async with serve(hosting.edge) as port:
                 stop = asyncio.Event()
                 ready.set_result((port, asyncio.get_running_loop(), stop))
                 await stop.wait()
@@ -164,3 +188,7 @@ def in_thread(open_hosting: Callable[[], AbstractAsyncContextManager[Hosting]], 
         loop.call_soon_threadsafe(stop.set)
     finally:
         thread.join()
+
+
+def digest_of(content: bytes) -> str:
+    return hashlib.sha256(content).hexdigest()

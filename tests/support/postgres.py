@@ -1,6 +1,7 @@
 """A real PostgreSQL for tests: one server a pytest process, a fresh database a test.
 
-It listens on a Unix socket in a temporary directory only, keeps nothing safe from a crash, and is stopped at the end.
+It listens on a Unix socket in a temporary directory only, would not survive a crash of the machine, and is stopped at
+the end.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ from storage.sql import migrate
 _INITDB = (
     "--encoding=UTF8 --locale=C --locale-provider=icu --icu-locale=en-US --auth=trust --username=postgres --no-sync"
 )
-_SETTINGS = "-c listen_addresses= -c fsync=off -c full_page_writes=off -c synchronous_commit=off"
+_SETTINGS = "-c listen_addresses= -c fsync=off -c full_page_writes=off"
 
 
 class PostgresServer:

@@ -9,13 +9,13 @@ from functools import partial
 import pytest
 
 from tests.support import corpus
-from tests.support.hosting import Hosting, in_thread, memory_hosting, sql_hosting
+from tests.support.hosting import Hosting, in_thread, memory_hosting, served_by_hypercorn, sql_hosting
 from tests.support.postgres import PostgresServer
 
 
 @pytest.fixture(scope="session", params=["memory", "sqlite", "postgres"])
 def corpus_port(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[int]:
-    """The corpus' sites over each pair of stores."""
+    """The corpus' sites over each pair of stores, behind the hardened listener."""
     directory = tmp_path_factory.mktemp("corpus")
     open_hosting: Callable[[], AbstractAsyncContextManager[Hosting]]
     match request.param:
@@ -24,7 +24,14 @@ def corpus_port(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPat
         case "sqlite":
             open_hosting = partial(sql_hosting, f"sqlite:///{directory}/test.db", directory)
         case _:
-            server: PostgresServer = request.getfixturevalue("postgres")
-            open_hosting = partial(sql_hosting, server.url(server.create_database()), directory)
+            postgres: PostgresServer = request.getfixturevalue("postgres")
+            open_hosting = partial(sql_hosting, postgres.url(postgres.create_database()), directory)
     with in_thread(open_hosting, corpus.fill) as port:
+        yield port
+
+
+@pytest.fixture(scope="session")
+def hypercorn_port() -> Iterator[int]:
+    """The corpus' sites behind hypercorn."""
+    with in_thread(memory_hosting, corpus.fill, served_by_hypercorn) as port:
         yield port

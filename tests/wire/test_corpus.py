@@ -12,7 +12,16 @@ CASES = load_cases()
 
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
 def test_case(case: Case, corpus_port: int) -> None:
-    with Wire(corpus_port) as wire:
+    run(case, corpus_port)
+
+
+@pytest.mark.parametrize("case", [case for case in CASES if not case.hardened], ids=lambda case: case.name)
+def test_case_behind_hypercorn(case: Case, hypercorn_port: int) -> None:
+    run(case, hypercorn_port)
+
+
+def run(case: Case, port: int) -> None:
+    with Wire(port) as wire:
         wire.send(case.request)
         method = case.request.lstrip().split(b" ", 1)[0].decode("latin-1")
         for expected in case.answers:

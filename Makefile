@@ -1,0 +1,46 @@
+# Everything one does with Spacelane's source. `make` alone lists it.
+
+PYTHON ?= python3
+BIN := .venv/bin
+STAMP := .venv/.installed
+
+# No clock, no files, no network: nothing that a test could not reach, so every branch is tested.
+PURE := server/edge/conditions.py,server/edge/hosts.py,server/edge/media_types.py,server/edge/paths.py,server/edge/request.py,server/edge/response.py
+
+.DEFAULT_GOAL := help
+.PHONY: help setup demo serve test check bench clean
+
+help:  ## list these targets
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' Makefile
+
+setup: $(STAMP)  ## make the virtual environment, .venv
+
+demo: $(STAMP)  ## serve a finished site at http://demo.localhost:8080/
+	@exec $(BIN)/spacelane demo
+
+serve: $(STAMP)  ## serve, with the data in .spacelane
+	@exec $(BIN)/spacelane serve
+
+test: $(STAMP)  ## run the whole test suite
+	$(BIN)/python -m pytest -n auto
+
+check: $(STAMP)  ## format, lint, types, tests, coverage
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/python -m pytest -n auto --cov --cov-report=term
+	$(BIN)/coverage report --include=$(PURE) --fail-under=100
+
+bench: $(STAMP)  ## run the benchmarks
+	$(BIN)/python -m benchmarks
+
+clean:  ## remove what the other targets made; published sites stay
+	rm -rf .venv .coverage* .mypy_cache .pytest_cache .ruff_cache .hypothesis build dist *.egg-info
+
+# The build backend is installed first and isolation is off, so that constraints.txt holds for it too.
+$(STAMP): pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Spacelane needs Python 3.11 or later, and this is " + sys.version.split()[0] + ": try make $(MAKECMDGOALS) PYTHON=python3.12")'
+	$(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt hatchling
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt --no-build-isolation -e '.[dev]'
+	@touch $@

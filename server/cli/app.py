@@ -1,0 +1,69 @@
+"""The command line as a whole: the commands, what `--help` teaches about them, and how each of them ends."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from typing import Annotated, NoReturn
+
+import typer
+
+from server import __version__
+from server.cli.console import print_error
+from server.cli.deploy import DEPLOY_EXAMPLES, deploy
+from server.cli.errors import CliError
+from server.cli.keys import KEY_CREATE_EXAMPLES, create
+from server.cli.options import examples
+from server.cli.serve import DEMO_EXAMPLES, SERVE_EXAMPLES, demo, serve
+
+FIRST_STEPS = examples(
+    ("spacelane demo", "a finished site to look at, served from this machine"),
+    ("spacelane serve", "your own server, which keeps its data in .spacelane"),
+    ("spacelane deploy ./public --domain my.localhost", "your own site, at http://my.localhost:8080/"),
+    title="First steps",
+    footer="Exit codes: 0 done, 1 failed, 2 wrong use. Every command explains itself with --help.",
+)
+
+app = typer.Typer(
+    name="spacelane",
+    no_args_is_help=True,
+    rich_markup_mode="rich",
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+keys = typer.Typer(no_args_is_help=True, rich_markup_mode="rich")
+
+app.command(epilog=SERVE_EXAMPLES)(serve)
+app.command(epilog=DEPLOY_EXAMPLES)(deploy)
+app.command(epilog=DEMO_EXAMPLES)(demo)
+app.add_typer(keys, name="key", help="Make the secret keys that let people and programs in.")
+keys.command(epilog=KEY_CREATE_EXAMPLES)(create)
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"spacelane {__version__}")
+        raise typer.Exit
+
+
+@app.callback(epilog=FIRST_STEPS)
+def spacelane(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Say which version this is.")
+    ] = False,
+) -> None:
+    """Serve static sites, many to one server, and publish them in one move."""
+
+
+@keys.callback()
+def key() -> None:
+    """Make the secret keys that let people and programs in."""
+
+
+def main(arguments: Sequence[str] | None = None) -> NoReturn:
+    """Run the command that `arguments` (default: the process's) name, and exit: 0 done, 1 failed, 2 wrong use."""
+    try:
+        sys.exit(app(args=arguments, prog_name="spacelane"))
+    except CliError as exc:
+        print_error(exc)
+        sys.exit(exc.exit_code)

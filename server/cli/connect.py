@@ -1,0 +1,86 @@
+"""Where a command finds the control API and its key.
+
+The address: `--url`, `SPACELANE_URL`, else the `control` setting of this machine. The key: `--key`, `SPACELANE_KEY`,
+else, for a server on this machine only, its root key: the `root_key` setting or the file that the server wrote.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from server.cli.client import Endpoint, is_local
+from server.cli.errors import USAGE, CliError
+from server.config import Address, ConfigError, Settings, load_settings
+
+ROOT_KEY_FILE = "root.key"
+DEMO_DIR = "demo"  # below the data directory, so that trying the demo leaves nothing in the real one
+EVERY_INTERFACE = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # what one listens on → what one calls
+
+
+@dataclass(frozen=True, slots=True)
+class Connection:
+    """An endpoint, and the settings of a server on this machine."""
+
+    endpoint: Endpoint
+    settings: Settings
+
+    def visitors_url(self, domain: str) -> str:
+        """Where a browser finds `domain`; scheme and port are known only of a server on this machine."""
+        if not is_local(self.endpoint.url):
+            return f"http://{domain}/"
+        scheme, usual = ("https", 443) if self.settings.tls_cert else ("http", 80)
+        port = self.settings.edge.port
+        return f"{scheme}://{domain}/" if port == usual else f"{scheme}://{domain}:{port}/"
+
+
+def connect(url: str | None, key: str | None, data_dir: Path | None) -> Connection:
+    """Each argument as the command line has it. Raises `CliError` if there is no key or a setting is bad."""
+    settings = read_settings({"data_dir": data_dir} if data_dir else {})
+    url = url or local_url(settings.control)
+    if key:
+        return Connection(Endpoint(url, key, "--key or SPACELANE_KEY"), settings)
+    if not is_local(url):
+        raise CliError(
+            f"there is no key for {url}.",
+            "Give one with --key or SPACELANE_KEY; on the server, `spacelane key create` makes them.",
+            exit_code=USAGE,
+        )
+    return Connection(local_endpoint(url, settings), settings)
+
+
+def read_settings(flags: dict[str, object]) -> Settings:
+    """The settings in force. Raises `CliError` for a bad one."""
+    try:
+        return load_settings(flags)
+    except ConfigError as exc:
+        raise CliError(str(exc), "`spacelane serve --help` explains each setting.", exit_code=USAGE) from exc
+
+
+def local_endpoint(url: str, settings: Settings) -> Endpoint:
+    """The endpoint of this machine's server at `url`, with its root key: configured, or kept in its data directory.
+
+    A data directory without one may hold the demo's.
+    """
+    if settings.root_key:
+        return Endpoint(url, settings.root_key.get_secret_value(), "the root_key setting")
+    places = (settings.data_dir / ROOT_KEY_FILE, settings.data_dir / DEMO_DIR / ROOT_KEY_FILE)
+    path = next((path for path in places if path.exists()), places[0])
+    try:
+        return Endpoint(url, path.read_text().strip(), str(path))
+    except FileNotFoundError as exc:
+        raise CliError(
+            f"there is no key: none was given, and no server has written {path} yet.",
+            "Start a server with `spacelane serve`, say where it keeps its data with --data-dir, or give --key.",
+            exit_code=USAGE,
+        ) from exc
+    except OSError as exc:
+        raise CliError(
+            f"{path} cannot be read: {exc.strerror}.",
+            "Run as the user that runs the server, or give another key with --key or SPACELANE_KEY.",
+        ) from exc
+
+
+def local_url(address: Address) -> str:
+    """The URL of a listener of this machine."""
+    return f"http://{Address(EVERY_INTERFACE.get(address.host, address.host), address.port)}"

@@ -1,0 +1,93 @@
+"""`spacelane key create`: make a secret key."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from datetime import UTC, datetime, timedelta
+from enum import StrEnum
+from typing import Annotated
+
+import typer
+
+from server.cli import console
+from server.cli.client import Client
+from server.cli.connect import connect
+from server.cli.errors import USAGE, CliError
+from server.cli.options import DataDirOption, KeyOption, UrlOption, examples
+
+KEY_CREATE_EXAMPLES = examples(
+    (
+        "spacelane key create --name ci "
+        + " ".join(f"--scope {kind}:{right}" for kind in ("spaces", "sites", "files") for right in ("read", "write")),
+        "all that `spacelane deploy` needs, and no more",
+    ),
+    ("spacelane key create --name reader --scope sites:read --expires 90d", "a key that ends by itself"),
+    ("export SPACELANE_KEY=$(spacelane key create --name me --scope files:read)", "the secret alone is printed"),
+    footer="Where the first key comes from: `spacelane serve` makes a root key in its data directory when it first "
+    "starts. Commands on the same machine find it there by themselves.",
+)
+UNITS = {"m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
+_DURATION = re.compile(rf"([1-9][0-9]{{0,4}})([{''.join(UNITS)}])")
+
+
+class Dialect(StrEnum):
+    """How the API speaks to the key's holder."""
+
+    SPACELANE = "spacelane"
+    SDK = "sdk"
+
+
+class Scope(StrEnum):
+    """What a key may do."""
+
+    SPACES_READ = "spaces:read"
+    SPACES_WRITE = "spaces:write"
+    SITES_READ = "sites:read"
+    SITES_WRITE = "sites:write"
+    FILES_READ = "files:read"
+    FILES_WRITE = "files:write"
+    KEYS_WRITE = "keys:write"
+
+
+def parse_expiry(text: str, now: datetime) -> str:
+    """The ISO 8601 time (UTC, milliseconds) that is `text`, such as 90d, after `now`."""
+    match = _DURATION.fullmatch(text.strip().lower())
+    if not match:
+        raise CliError(
+            f"--expires {text!r} is not a duration.",
+            "Give a number and m, h, d or w for minutes, hours, days or weeks, such as 90d.",
+            exit_code=USAGE,
+        )
+    end = now + timedelta(**{UNITS[match[2]]: int(match[1])})
+    return end.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def create(
+    name: Annotated[str, typer.Option("--name", metavar="NAME", help="Who or what will use it.")],
+    scope: Annotated[list[Scope], typer.Option("--scope", help="What it may do; repeat for several.")],
+    expires: Annotated[
+        str | None, typer.Option("--expires", metavar="TIME", help="Ends after, such as 12h or 90d. Default: never.")
+    ] = None,
+    dialect: Annotated[
+        Dialect | None,
+        typer.Option("--dialect", help="sdk: times and errors as the published client libraries expect them."),
+    ] = None,
+    url: UrlOption = None,
+    key: KeyOption = None,
+    data_dir: DataDirOption = None,
+) -> None:
+    """Make a secret key. Its secret is printed now and never again."""
+    expires_at = parse_expiry(expires, datetime.now(UTC)) if expires else None
+    connection = connect(url, key, data_dir)
+
+    async def run() -> None:
+        async with Client(connection.endpoint) as client:
+            key_id, secret = await client.create_key(name, [*scope], expires_at=expires_at, dialect=dialect)
+        typer.echo(secret)
+        console.print_note(
+            f"Key {key_id} for {name!r}. Keep the secret above now: it cannot be shown again.",
+            "Use it as SPACELANE_KEY, with --key, or in the header `Authorization: Bearer sk-…`.",
+        )
+
+    asyncio.run(run())

@@ -1,0 +1,226 @@
+"""Publishing a directory: everything a visitor sees changes at once, or not at all.
+
+1. find the space, or make it; find the site, which says where in the space its files are
+2. compare with what is live: the same tree is left alone
+3. create a deployment, send the contents that the server lacks, eight at a time, and activate it
+4. make the site if there was none: last, so that its first visitor finds it whole
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import unicodedata
+from collections.abc import AsyncIterator, Callable, Iterable
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from typing import TypeAlias
+
+from server.cli.client import Client, RemoteSite
+from server.cli.errors import USAGE, ApiError, CliError
+from server.cli.scan import LocalFile, Scan
+from storage.errors import Invalid
+from storage.models import DEFAULT_INDEX
+from storage.paths import join, parse_folder
+
+PARALLEL = 8  # uploads at a time: enough to hide latency, few enough not to crowd out other people
+CHUNK = 256 * 1024  # bytes read and sent at a time
+MAX_ALIAS = 128  # characters
+
+# `uploading(files, bytes)` is entered around the uploads and gives a function that is told of bytes sent, or, as a
+# negative number, of bytes that have to be sent again.
+Uploading: TypeAlias = Callable[[int, int], AbstractContextManager[Callable[[int], None]]]
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """Where to publish. `space` (id or alias) and `prefix` are None where nobody said."""
+
+    domain: str
+    space: str | None = None
+    prefix: str | None = None
+    message: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """What is there already. `alias` names a space that would have to be made (`space_id` None)."""
+
+    alias: str
+    space_id: str | None
+    site: RemoteSite | None
+    prefix: str
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What was done. `deployment_id` is None where nothing had changed."""
+
+    space_id: str
+    site: RemoteSite
+    deployment_id: str | None
+    sent_files: int
+    sent_bytes: int
+
+
+def normalise_domain(text: str) -> str:
+    """As people type it, in lower case and without the root's dot; the server judges the rest."""
+    domain = unicodedata.normalize("NFC", text.strip().lower()).removesuffix(".")
+    if not domain or any(character in domain for character in "/:@ "):
+        raise CliError(
+            f"{text!r} is not a domain.", "Give it without http:// and port, such as docs.localhost.", exit_code=USAGE
+        )
+    return domain
+
+
+def derive_alias(domain: str) -> str:
+    """The alias of the space made for `domain`.
+
+    No two domains share one, or publishing the one would replace the other: a domain has no underscore of its own,
+    and punycode without IDNA's mappings keeps apart what they unite.
+    """
+    labels = (label if label.isascii() else f"xn--{label.encode('punycode').decode()}" for label in domain.split("."))
+    alias = "_".join(labels).replace("*", "")
+    if len(alias) <= MAX_ALIAS:
+        return alias
+    return f"{alias[: MAX_ALIAS - 33]}_{hashlib.sha256(domain.encode()).hexdigest()[:32]}"
+
+
+async def find_place(client: Client, target: Target) -> Place:
+    """Look, and change nothing. Raises `CliError` if the wishes of `target` contradict what is there."""
+    ref = target.space or f"@{derive_alias(target.domain)}"
+    ref = ref if ref.startswith(("@", "space_")) else f"@{ref}"
+    space_id = await client.find_space(ref)
+    if space_id is None and ref.startswith("space_"):
+        raise CliError(f"there is no space {ref}.", "Leave --space away, or name the new space with an alias.")
+    site = await client.find_site(space_id or ref, target.domain)  # even without a space: a bad domain ends it here
+    wished = _parse_prefix(target.prefix)
+    if site and wished is not None and wished != site.prefix:
+        raise CliError(
+            f"{target.domain} serves the folder {site.prefix or '/'!r} of its space, not {wished or '/'!r}.",
+            "Leave --prefix away, or change the site's prefix through the API first.",
+        )
+    return Place(ref.removeprefix("@"), space_id, site, site.prefix if site else wished or "")
+
+
+async def publish(client: Client, scan: Scan, target: Target, uploading: Uploading) -> Outcome:
+    """Do it. Raises `CliError`; until the deployment is activated, visitors notice nothing."""
+    place = await find_place(client, target)
+    space_id = place.space_id or await _make_space(client, place.alias, target.domain)
+    deployment_id = None
+    sent: list[LocalFile] = []
+    if not place.space_id or not await _is_live(client, space_id, place.prefix, scan):
+        manifest = {file.path: (file.digest, file.size) for file in scan.files}
+        deployment_id, missing = await client.create_deployment(
+            space_id, manifest, prefix=place.prefix, message=target.message
+        )
+        sent = _choose(scan, missing)
+        await _upload(client, (space_id, deployment_id), sent, uploading)
+        await client.activate(space_id, deployment_id)
+    site = place.site or await _make_site(client, space_id, target.domain, place.prefix)
+    return Outcome(space_id, site, deployment_id, len(sent), sum(file.size for file in sent))
+
+
+def find_warnings(scan: Scan, index: str) -> list[str]:
+    """What would surprise the visitors."""
+    if any(file.path == index for file in scan.files):
+        return []
+    return [f"There is no {index}, so the site's first page will be a 404."]
+
+
+def _parse_prefix(prefix: str | None) -> str | None:
+    try:
+        return None if prefix is None else parse_folder(prefix)
+    except Invalid as exc:
+        raise CliError(f"--prefix {exc}.", "Name a folder of the space, such as docs.", exit_code=USAGE) from exc
+
+
+async def _make_space(client: Client, alias: str, name: str) -> str:
+    try:
+        return await client.create_space(alias, name)
+    except ApiError as exc:
+        # Somebody made it since we looked, or our first call arrived and its answer was lost.
+        space_id = await client.find_space(f"@{alias}") if exc.status == 409 else None
+        if space_id is None:
+            raise
+        return space_id
+
+
+async def _make_site(client: Client, space_id: str, domain: str, prefix: str) -> RemoteSite:
+    try:
+        return RemoteSite(await client.create_site(space_id, domain, prefix), prefix, DEFAULT_INDEX)
+    except ApiError as exc:
+        if exc.status != 409:
+            raise
+        site = await client.find_site(space_id, domain)  # as for the space
+        if site is None:
+            raise CliError(
+                f"{domain} belongs to a site of another space.",
+                "Give that space with --space, or choose another --domain. Nothing of that site was changed.",
+            ) from exc
+        return site
+
+
+async def _is_live(client: Client, space_id: str, prefix: str, scan: Scan) -> bool:
+    """Whether the space holds exactly these files below `prefix`; stops reading at the first difference."""
+    expected = iter(sorted((join(prefix, file.path), file.digest) for file in scan.files))
+    async for live in client.list_files(space_id, prefix):
+        if live != next(expected, None):
+            return False
+    return next(expected, None) is None
+
+
+def _choose(scan: Scan, missing: Iterable[str]) -> list[LocalFile]:
+    """One file for each missing content."""
+    wanted = set(missing)
+    return list({file.digest: file for file in scan.files if file.digest in wanted}.values())
+
+
+async def _upload(client: Client, where: tuple[str, str], files: list[LocalFile], uploading: Uploading) -> None:
+    if not files:
+        return
+    queue = iter(files)
+
+    async def work() -> None:
+        for file in queue:
+            await _send(client, where, file, sent)
+
+    with uploading(len(files), sum(file.size for file in files)) as sent:
+        try:
+            async with asyncio.TaskGroup() as group:
+                for _ in range(min(PARALLEL, len(files))):
+                    group.create_task(work())
+        except ExceptionGroup as exc:
+            raise exc.exceptions[0] from None
+
+
+async def _send(client: Client, where: tuple[str, str], file: LocalFile, sent: Callable[[int], None]) -> None:
+    told = 0
+
+    async def read() -> AsyncIterator[bytes]:
+        nonlocal told
+        sent(-told)
+        told = 0
+        with file.source.open("rb") as handle:
+            while chunk := await asyncio.to_thread(handle.read, CHUNK):
+                told += len(chunk)
+                if told > file.size:
+                    raise _changed(file)
+                sent(len(chunk))
+                yield chunk
+        if told < file.size:
+            raise _changed(file)
+
+    try:
+        await client.upload_blob(*where, file.digest, file.size, read)
+    except ApiError as exc:
+        raise _changed(file) if exc.status == 400 else exc from exc
+    except OSError as exc:
+        raise CliError(f"{file.path} cannot be read any more: {exc.strerror}.", "Run the command again.") from exc
+
+
+def _changed(file: LocalFile) -> CliError:
+    return CliError(
+        f"{file.path} changed while it was being published. Visitors still get what was there before.",
+        "Wait until nothing writes to the directory any more, then run the command again.",
+    )

@@ -1,0 +1,215 @@
+"""The pure steps that every metadata store shares: new values out of what a caller asked for, and pages out of rows.
+
+A store reads what is there, calls these, and writes what they return.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import replace
+from typing import Any, TypeVar
+
+from storage.clock import stamp
+from storage.errors import Conflict, Invalid
+from storage.ids import new_id
+from storage.models import (
+    SERVED_FIELDS,
+    Deployment,
+    Entry,
+    Key,
+    Meta,
+    Millis,
+    NewDeployment,
+    NewKey,
+    NewSite,
+    NewSpace,
+    Page,
+    Site,
+    SitePatch,
+    Space,
+    SpacePatch,
+    merge_meta,
+)
+from storage.paths import join
+
+T = TypeVar("T")
+
+# The name the API gives a field that names a file, and the field of a Site.
+_NAMED_FILES = (("index", "named_index"), ("notFound", "named_not_found"))
+
+
+def make_key(new: NewKey, now: Millis) -> Key:
+    """Raises `Invalid` (text that UTF-8 cannot carry)."""
+    _check_text({"name": new.name})
+    return Key(
+        id=new_id("key"),
+        workspace_id=new.workspace_id,
+        name=new.name,
+        secret_hash=new.secret_hash,
+        scopes=new.scopes,
+        dialect=new.dialect,
+        created_at=now,
+        expires_at=new.expires_at,
+    )
+
+
+def make_space(new: NewSpace, revision: int, now: Millis) -> Space:
+    """Raises `Invalid` (meta too large, text that UTF-8 cannot carry)."""
+    space = Space(
+        id=new_id("space"),
+        workspace_id=new.workspace_id,
+        alias=new.alias,
+        name=new.name,
+        description=new.description,
+        contact_id=new.contact_id,
+        meta=merge_meta({}, new.meta),
+        revision=revision,
+        created_at=now,
+        updated_at=now,
+    )
+    _check_space(space)
+    return space
+
+
+def patch_space(space: Space, patch: SpacePatch, now: Millis) -> Space:
+    """`space` with `patch` over it; raises as `make_space` does."""
+    fields: dict[str, Any] = {**patch, "meta": merge_meta(space.meta, patch.get("meta", {}))}
+    patched = replace(space, **fields, updated_at=now)
+    _check_space(patched)
+    return patched
+
+
+def make_site(new: NewSite, workspace_id: str, revision: int, now: Millis) -> Site:
+    """Raises `Invalid` (meta too large, text that UTF-8 cannot carry)."""
+    site = Site(
+        id=new_id("site"),
+        workspace_id=workspace_id,
+        space_id=new.space_id,
+        domain=new.domain,
+        prefix=new.prefix,
+        named_index=new.named_index,
+        named_not_found=new.named_not_found,
+        alias=new.alias,
+        name=new.name,
+        description=new.description,
+        meta=merge_meta({}, new.meta),
+        revision=revision,
+        created_at=now,
+        updated_at=now,
+    )
+    _check_site(site)
+    return site
+
+
+def patch_site(site: Site, patch: SitePatch, revision: int, now: Millis) -> Site:
+    """`site` with `patch` over it, `settings_at` as it was; raises as `make_site` does."""
+    fields: dict[str, Any] = {**patch, "meta": merge_meta(site.meta, patch.get("meta", {}))}
+    patched = replace(site, **fields, revision=revision, updated_at=now)
+    _check_site(patched)
+    return patched
+
+
+def is_served_anew(old: Site, new: Site) -> bool:
+    """Whether a setting that visitors see differs."""
+    return any(getattr(old, field) != getattr(new, field) for field in SERVED_FIELDS)
+
+
+def stamp_settings(site: Site, files_changed_at: Millis, now: Millis) -> Site:
+    """`site` with its settings changed now: in a later second than they, or any file of its space, were before."""
+    return replace(site, settings_at=stamp(now, files_changed_at, site.settings_at or 0))
+
+
+def make_deployment(new: NewDeployment, space: Space, now: Millis) -> Deployment:
+    """Raises `Invalid` (text that UTF-8 cannot carry)."""
+    _check_text({"message": new.message})
+    return Deployment(
+        id=new_id("deployment"),
+        workspace_id=space.workspace_id,
+        space_id=space.id,
+        mode=new.mode,
+        prefix=new.prefix,
+        message=new.message,
+        base=space.revision,
+        file_count=len(new.files),
+        byte_count=sum(blob.size for blob in new.files.values()),
+        revision=None,
+        created_at=now,
+        activated_at=None,
+    )
+
+
+def required_files(site: Site, given: Collection[str] = ("prefix",)) -> list[tuple[str, str]]:
+    """The named files that must exist where the fields `given` were given, as (the API's field, path in the space).
+
+    Giving the prefix, as a creation does, requires both. An update that gives none of these is not refused for a file
+    that went missing meanwhile.
+    """
+    return [
+        (label, join(site.prefix, getattr(site, field)))
+        for label, field in _NAMED_FILES
+        if getattr(site, field) is not None and ("prefix" in given or field in given)
+    ]
+
+
+def missing_file(label: str, path: str) -> Invalid:
+    """The error for a named file that is not there."""
+    return Invalid(label, f"{path!r} does not exist in the space: upload it first")
+
+
+def missing_content(count: int) -> Invalid:
+    """The error for a deployment that cannot be activated yet."""
+    return Invalid("files", f"{count} of its files' contents have not been uploaded yet")
+
+
+def must_match_base(deployment: Deployment) -> bool:
+    """A merge must not undo what others did since its base; activating it once more is a rollback, meant to."""
+    return deployment.mode == "merge" and deployment.revision is None
+
+
+def changed_meanwhile(path: str, base: int) -> Conflict:
+    """The error for a merge that would."""
+    return Conflict("file", "path", path, f"{path!r} changed after revision {base}, which the deployment is based on")
+
+
+def meta_text(value: object) -> str | None:
+    """What a filter compares a value of `meta` with: a string itself, a number's or boolean's JSON text, else None."""
+    if isinstance(value, str):
+        return value
+    return json.dumps(value) if isinstance(value, bool | int | float) else None
+
+
+def matches_meta(meta: Meta, wanted: Mapping[str, str]) -> bool:
+    """Whether `meta` has each key of `wanted` with that value."""
+    return all(meta_text(meta.get(key)) == value for key, value in wanted.items())
+
+
+def cut_page(items: Sequence[T], take: int, position: Callable[[T], str]) -> Page[T]:
+    """A page out of `items`, of which one more than `take` was read if there are more."""
+    return Page(items=tuple(items[:take]), next=position(items[take - 1]) if len(items) > take else None)
+
+
+def cut_entries(items: Sequence[Entry], take: int) -> Page[Entry]:
+    """As `cut_page`, out of up to two more than `take`: a file and the folder of the same path stay together."""
+    if len(items) > take and items[take].path == items[take - 1].path:
+        take += 1
+    return cut_page(items, take, lambda entry: entry.path)
+
+
+def _check_space(space: Space) -> None:
+    _check_text(
+        {"alias": space.alias, "name": space.name, "description": space.description, "contactId": space.contact_id}
+    )
+
+
+def _check_site(site: Site) -> None:
+    _check_text({"alias": site.alias, "name": site.name, "description": site.description})
+
+
+def _check_text(fields: Mapping[str, str | None]) -> None:
+    """Raises `Invalid` for a lone surrogate, which JSON can spell and no database can keep."""
+    for field, text in fields.items():
+        try:
+            (text or "").encode()
+        except UnicodeEncodeError:
+            raise Invalid(field, "has a character that UTF-8 cannot carry (a lone surrogate)") from None

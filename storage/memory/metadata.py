@@ -1,0 +1,366 @@
+"""The metadata contract in memory: nothing outlives the process.
+
+No verb ever suspends, so each is atomic as it stands: it looks, refuses, and only then changes anything.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from dataclasses import replace
+from typing import TypeVar
+
+from storage import edits
+from storage.clock import now_ms, stamp
+from storage.errors import Conflict, NotFound
+from storage.memory.tree import Tree, file_entry
+from storage.models import (
+    Blob,
+    Change,
+    Deployment,
+    Digest,
+    Entry,
+    File,
+    HostedSite,
+    Key,
+    Millis,
+    NewDeployment,
+    NewKey,
+    NewSite,
+    NewSpace,
+    Page,
+    PageQuery,
+    Site,
+    SitePatch,
+    Space,
+    SpacePatch,
+    Workspace,
+)
+
+T = TypeVar("T", Key, Space, Site, Deployment)
+N = TypeVar("N", bound=Space | Site)
+
+
+class MemoryMetadata:
+    """`clock` gives the time; `announce` is told each revision once it is drawn, before the verb returns."""
+
+    def __init__(
+        self, *, clock: Callable[[], Millis] = now_ms, announce: Callable[[int], None] = lambda revision: None
+    ) -> None:
+        self._clock = clock
+        self._announce = announce
+        self._changes: list[Change] = []  # revision N is at N - 1
+        self._workspaces: dict[str, Workspace] = {}
+        self._keys: dict[str, Key] = {}
+        self._spaces: dict[str, Space] = {}
+        self._trees: dict[str, Tree] = {}  # by space
+        self._settings_at: dict[str, Millis] = {}  # by space: the latest of its sites'
+        self._sites: dict[str, Site] = {}
+        self._domains: dict[str, str] = {}  # to the site's id
+        self._possessions: dict[str, set[Digest]] = {}  # by workspace
+        self._deployments: dict[str, Deployment] = {}
+        self._manifests: dict[str, Mapping[str, Blob]] = {}  # by deployment
+
+    async def close(self) -> None:
+        """There is nothing to let go of."""
+
+    # What the edge asks.
+
+    async def get_revision(self) -> int:
+        return len(self._changes)
+
+    async def list_changes(self, since: int, limit: int = 1000) -> Sequence[Change]:
+        return self._changes[since : since + limit]
+
+    async def find_site(self, domains: Sequence[str]) -> HostedSite | None:
+        for domain in domains:
+            if domain in self._domains:
+                site = self._sites[self._domains[domain]]
+                return HostedSite(site=site, files_revision=self._spaces[site.space_id].revision)
+        return None
+
+    async def find_files(self, space_id: str, paths: Collection[str], revision: int) -> Mapping[str, File]:
+        tree = self._trees.get(space_id, Tree())
+        return {path: row for path in paths if (row := tree.find(path, revision))}
+
+    # Workspaces and keys.
+
+    async def put_workspace(self, workspace_id: str, name: str) -> Workspace:
+        self._possessions.setdefault(workspace_id, set())
+        workspace = Workspace(id=workspace_id, name=name, created_at=self._clock())
+        return self._workspaces.setdefault(workspace_id, workspace)
+
+    async def create_key(self, new: NewKey) -> Key:
+        self._require_workspace(new.workspace_id)
+        key = edits.make_key(new, self._clock())
+        if await self.find_key_by_hash(key.secret_hash):
+            raise Conflict("key", "secret_hash", key.secret_hash)
+        self._keys[key.id] = key
+        return key
+
+    async def find_key(self, key_id: str) -> Key | None:
+        return self._keys.get(key_id)
+
+    async def find_key_by_hash(self, secret_hash: str) -> Key | None:
+        return next((key for key in self._keys.values() if key.secret_hash == secret_hash), None)
+
+    async def list_keys(self, workspace_id: str, query: PageQuery) -> Page[Key]:
+        return _page((key for key in self._keys.values() if key.workspace_id == workspace_id), query)
+
+    async def revoke_key(self, key_id: str) -> Key:
+        key = _get(self._keys, "key", key_id)
+        if key.revoked_at is None:
+            self._keys[key_id] = key = replace(key, revoked_at=self._clock())
+        return key
+
+    async def touch_key(self, key_id: str, used_at: Millis) -> None:
+        if key := self._keys.get(key_id):
+            self._keys[key_id] = replace(key, last_used_at=used_at)
+
+    # Spaces.
+
+    async def create_space(self, new: NewSpace) -> Space:
+        self._require_workspace(new.workspace_id)
+        space = edits.make_space(new, self._next_revision(), self._clock())
+        self._refuse_taken_alias("space", space, self._spaces.values())
+        self._spaces[space.id] = space
+        self._trees[space.id] = Tree()
+        self._settings_at[space.id] = 0
+        self._log("space.create")
+        return space
+
+    async def find_space(self, space_id: str) -> Space | None:
+        return self._spaces.get(space_id)
+
+    async def find_space_by_alias(self, workspace_id: str, alias: str) -> Space | None:
+        return _find_by_alias(self._spaces.values(), workspace_id, alias)
+
+    async def list_spaces(
+        self,
+        workspace_id: str,
+        query: PageQuery,
+        *,
+        contact_id: str | None = None,
+        meta: Mapping[str, str] | None = None,
+    ) -> Page[Space]:
+        return _page(
+            (
+                space
+                for space in self._spaces.values()
+                if space.workspace_id == workspace_id
+                and contact_id in (None, space.contact_id)
+                and edits.matches_meta(space.meta, meta or {})
+            ),
+            query,
+        )
+
+    async def update_space(self, space_id: str, patch: SpacePatch) -> Space:
+        space = edits.patch_space(_get(self._spaces, "space", space_id), patch, self._clock())
+        self._refuse_taken_alias("space", space, self._spaces.values())
+        self._spaces[space_id] = space
+        self._log("space.update")
+        return space
+
+    async def delete_space(self, space_id: str) -> None:
+        _get(self._spaces, "space", space_id)
+        hosts = tuple(sorted(site.domain for site in self._sites.values() if site.space_id == space_id))
+        for host in hosts:
+            del self._sites[self._domains.pop(host)]
+        for deployment in [each for each in self._deployments.values() if each.space_id == space_id]:
+            del self._deployments[deployment.id], self._manifests[deployment.id]
+        del self._spaces[space_id], self._trees[space_id], self._settings_at[space_id]
+        self._log("space.delete", hosts, space_id)
+
+    # Sites.
+
+    async def create_site(self, new: NewSite) -> Site:
+        space = _get(self._spaces, "space", new.space_id)
+        site = edits.make_site(new, space.workspace_id, self._next_revision(), self._clock())
+        self._refuse_site(site, edits.required_files(site))
+        self._sites[site.id] = site
+        self._domains[site.domain] = site.id
+        self._log("site.create", (site.domain,))
+        return site
+
+    async def get_site(self, site_id: str) -> Site:
+        return _get(self._sites, "site", site_id)
+
+    async def find_site_by_id(self, site_id: str) -> Site | None:
+        return self._sites.get(site_id)
+
+    async def find_site_by_alias(self, workspace_id: str, alias: str) -> Site | None:
+        return _find_by_alias(self._sites.values(), workspace_id, alias)
+
+    async def list_sites(
+        self,
+        space_id: str,
+        query: PageQuery,
+        *,
+        domain: str | None = None,
+        meta: Mapping[str, str] | None = None,
+    ) -> Page[Site]:
+        return _page(
+            (
+                site
+                for site in self._sites.values()
+                if site.space_id == space_id
+                and domain in (None, site.domain)
+                and edits.matches_meta(site.meta, meta or {})
+            ),
+            query,
+        )
+
+    async def update_site(self, site_id: str, patch: SitePatch) -> Site:
+        old = _get(self._sites, "site", site_id)
+        now = self._clock()
+        site = edits.patch_site(old, patch, self._next_revision(), now)
+        self._refuse_site(site, edits.required_files(site, patch))
+        if edits.is_served_anew(old, site):
+            site = edits.stamp_settings(site, self._trees[site.space_id].last_changed_at(), now)
+            self._settings_at[site.space_id] = max(self._settings_at[site.space_id], site.settings_at or 0)
+        del self._domains[old.domain]
+        self._sites[site_id] = site
+        self._domains[site.domain] = site_id
+        self._log("site.update", tuple(sorted({old.domain, site.domain})))
+        return site
+
+    async def delete_site(self, site_id: str) -> None:
+        site = _get(self._sites, "site", site_id)
+        del self._sites[site_id], self._domains[site.domain]
+        self._log("site.delete", (site.domain,))
+
+    # Files.
+
+    async def put_files(self, space_id: str, files: Mapping[str, Blob], *, delete: Collection[str] = ()) -> int:
+        space = _get(self._spaces, "space", space_id)
+        if self._publish(space, files, delete):
+            self._possessions[space.workspace_id].update(blob.digest for blob in files.values())
+            self._log("files.put", space_id=space_id)
+        return self._spaces[space_id].revision
+
+    async def delete_tree(self, space_id: str, folder: str) -> int:
+        space = _get(self._spaces, "space", space_id)
+        ended = [file.path for file in self._trees[space_id].list_live(folder)]
+        if self._publish(space, {}, ended):
+            self._log("files.delete", space_id=space_id)
+        return len(ended)
+
+    async def find_file(self, space_id: str, path: str) -> File | None:
+        return self._trees.get(space_id, Tree()).find_live(path)
+
+    async def list_files(self, space_id: str, folder: str, *, recursive: bool, query: PageQuery) -> Page[Entry]:
+        tree = self._trees.get(space_id, Tree())
+        entries = [file_entry(file) for file in tree.list_live(folder)] if recursive else list(tree.list_level(folder))
+        entries.sort(key=lambda entry: entry.is_directory)
+        entries.sort(key=lambda entry: entry.path, reverse=query.descending)  # stable: the file stays first
+        rest = [entry for entry in entries if _is_after(entry.path, query)]
+        return edits.cut_entries(rest[: query.take + 2], query.take)
+
+    # Blobs a workspace possesses, and deployments.
+
+    async def put_blob(self, workspace_id: str, blob: Blob) -> None:
+        self._require_workspace(workspace_id)
+        self._possessions[workspace_id].add(blob.digest)
+
+    async def create_deployment(self, new: NewDeployment) -> Deployment:
+        space = _get(self._spaces, "space", new.space_id)
+        deployment = edits.make_deployment(new, space, self._clock())
+        self._deployments[deployment.id] = deployment
+        self._manifests[deployment.id] = dict(new.files)
+        self._log("deployment.create")
+        return deployment
+
+    async def find_deployment(self, deployment_id: str) -> Deployment | None:
+        return self._deployments.get(deployment_id)
+
+    async def list_deployments(self, space_id: str, query: PageQuery) -> Page[Deployment]:
+        return _page((each for each in self._deployments.values() if each.space_id == space_id), query)
+
+    async def find_deployment_blob(self, deployment_id: str, digest: Digest) -> Blob | None:
+        manifest = self._manifests.get(deployment_id, {})
+        return next((blob for blob in manifest.values() if blob.digest == digest), None)
+
+    async def list_missing(self, deployment_id: str) -> Sequence[Digest]:
+        if not (deployment := self._deployments.get(deployment_id)):
+            return []
+        needed = {blob.digest for blob in self._manifests[deployment_id].values()}
+        return sorted(needed - self._possessions[deployment.workspace_id])
+
+    async def activate_deployment(self, deployment_id: str) -> Deployment:
+        deployment = _get(self._deployments, "deployment", deployment_id)
+        space = self._spaces[deployment.space_id]
+        if deployment.revision == space.revision:
+            return deployment
+        if missing := await self.list_missing(deployment_id):
+            raise edits.missing_content(len(missing))
+        manifest, tree = self._manifests[deployment_id], self._trees[space.id]
+        if edits.must_match_base(deployment) and (path := tree.changed_since(manifest, deployment.base)):
+            raise edits.changed_meanwhile(path, deployment.base)
+        ended = [file.path for file in tree.list_live(deployment.prefix)] if deployment.mode == "replace" else ()
+        self._publish(space, manifest, ended)
+        revision = self._next_revision()
+        deployment = replace(deployment, revision=revision, activated_at=self._clock())
+        self._deployments[deployment_id] = deployment
+        self._spaces[space.id] = replace(space, revision=revision)
+        self._log("deployment.activate", space_id=space.id)
+        return deployment
+
+    # What the verbs share.
+
+    def _next_revision(self) -> int:
+        return len(self._changes) + 1
+
+    def _log(self, kind: str, hosts: tuple[str, ...] = (), space_id: str | None = None) -> None:
+        revision = self._next_revision()
+        self._changes.append(Change(revision=revision, kind=kind, hosts=hosts, space_id=space_id))
+        self._announce(revision)
+
+    def _publish(self, space: Space, files: Mapping[str, Blob], ended: Collection[str]) -> bool:
+        """Whether anything changed; then the caller logs it."""
+        tree, revision = self._trees[space.id], self._next_revision()
+        now = stamp(self._clock(), self._settings_at[space.id])
+        begun, gone = tree.publish(files, ended, revision, now)
+        tree.apply(begun, gone)
+        if begun or gone:
+            self._spaces[space.id] = replace(space, revision=revision)
+        return bool(begun or gone)
+
+    def _require_workspace(self, workspace_id: str) -> None:
+        if workspace_id not in self._workspaces:
+            raise NotFound("workspace", workspace_id)
+
+    def _refuse_taken_alias(self, kind: str, noun: Space | Site, others: Iterable[Space | Site]) -> None:
+        if noun.alias is None:
+            return
+        holder = _find_by_alias(others, noun.workspace_id, noun.alias)
+        if holder and holder.id != noun.id:
+            raise Conflict(kind, "alias", noun.alias)
+
+    def _refuse_site(self, site: Site, required: Iterable[tuple[str, str]]) -> None:
+        for label, path in required:
+            if not self._trees[site.space_id].find_live(path):
+                raise edits.missing_file(label, path)
+        if self._domains.get(site.domain, site.id) != site.id:
+            raise Conflict("site", "domain", site.domain)
+        self._refuse_taken_alias("site", site, self._sites.values())
+
+
+def _find_by_alias(nouns: Iterable[N], workspace_id: str, alias: str) -> N | None:
+    return next((noun for noun in nouns if noun.workspace_id == workspace_id and noun.alias == alias), None)
+
+
+def _get(nouns: Mapping[str, T], kind: str, ref: str) -> T:
+    if ref not in nouns:
+        raise NotFound(kind, ref)
+    return nouns[ref]
+
+
+def _is_after(position: str, query: PageQuery) -> bool:
+    if query.after is None:
+        return True
+    return position < query.after if query.descending else position > query.after
+
+
+def _page(nouns: Iterable[T], query: PageQuery) -> Page[T]:
+    rest = [noun for noun in nouns if _is_after(noun.id, query)]
+    rest.sort(key=lambda noun: noun.id, reverse=query.descending)
+    return edits.cut_page(rest, query.take, lambda noun: noun.id)

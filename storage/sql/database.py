@@ -1,0 +1,175 @@
+"""One database: reads, and writes one at a time.
+
+A write that concerns visitors is a `Change`:
+
+1. begin; draw the next revision, which waits for the writer before
+2. read, refuse, write
+3. append to the change log; commit
+4. announce the revision
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Coroutine, Mapping, Sequence
+from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass, field
+from functools import wraps
+from typing import Any, ParamSpec, TypeVar
+
+from sqlalchemy import URL, Executable, Row, Table, insert, text, update
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from storage.errors import StorageError
+from storage.models import Millis
+from storage.sql import tables
+from storage.sql.engines import DirectReader, create_reader, create_writer
+from storage.sql.failures import conflicts, translated
+from storage.sql.rows import Reader
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+_VERSION = text("SELECT version_num FROM alembic_version")  # what Alembic noted
+
+_DRAW = (
+    update(tables.store_state)
+    .values(revision=tables.store_state.c.revision + 1)
+    .returning(tables.store_state.c.revision)
+)
+
+
+@dataclass
+class Transaction:
+    """A write under way, at the time `now`."""
+
+    connection: AsyncConnection
+    now: Millis
+
+    @property
+    def dialect(self) -> str:
+        """The kind of database: "sqlite" or "postgresql"."""
+        return self.connection.dialect.name
+
+    async def rows(self, statement: Executable, parameters: Mapping[str, Any] | None = None) -> Sequence[Row[Any]]:
+        """All of the answer."""
+        return (await self.connection.execute(statement, parameters)).all()
+
+    async def execute(self, statement: Executable, parameters: Mapping[str, Any] | None = None) -> int:
+        """How many rows it wrote."""
+        return (await self.connection.execute(statement, parameters)).rowcount
+
+    async def insert(self, table: Table, values: Mapping[str, Any]) -> None:
+        """Raises `Conflict`."""
+        with conflicts(values):
+            await self.connection.execute(insert(table), values)
+
+    async def update(self, table: Table, values: Mapping[str, Any]) -> None:
+        """Write over the row of that id. Raises `Conflict`."""
+        with conflicts(values):
+            await self.connection.execute(update(table).where(table.c.id == values["id"]).values(values))
+
+
+@dataclass
+class Change(Transaction):
+    """A write that draws `revision`. If it logs nothing, nothing is kept and no revision is drawn."""
+
+    revision: int
+    entry: dict[str, Any] | None = field(default=None, init=False)
+
+    def log(self, kind: str, hosts: Sequence[str] = (), space_id: str | None = None) -> None:
+        """What the change log shall say; see `storage.models.Change`."""
+        self.entry = {"revision": self.revision, "kind": kind, "hosts": hosts, "space_id": space_id}
+
+
+class Database:
+    """Raises `Unavailable` wherever the database cannot be reached."""
+
+    def __init__(self, url: URL, clock: Callable[[], Millis], announce: Callable[[int], None]) -> None:
+        self.dialect = url.get_backend_name()
+        self._clock = clock
+        self._announce = announce
+        self._writer = create_writer(url)
+        self._reader = create_reader(url)
+        self._direct = DirectReader(url) if self.dialect == "sqlite" else None
+
+    @property
+    def edge(self) -> Reader:
+        """What the edge's look-ups go through."""
+        return self._direct or self
+
+    async def rows(self, statement: Executable, parameters: Mapping[str, Any] | None = None) -> Sequence[Row[Any]]:
+        """All of the answer, as of the latest commit."""
+        # Asyncpg can stop at any time, and a visitor's deadline must not wait for an answer from PostgreSQL.
+        read = whole(self._read) if self.dialect == "sqlite" else self._read
+        return await read(statement, parameters)
+
+    async def _read(self, statement: Executable, parameters: Mapping[str, Any] | None) -> Sequence[Row[Any]]:
+        with translated():
+            async with self._reader.connect() as connection:
+                return (await connection.execute(statement, parameters)).all()
+
+    async def require_version(self) -> None:
+        """Raises `StorageError` unless the tables are those of this version."""
+        version = (await self.edge.rows(_VERSION))[0].version_num
+        if version != tables.HEAD:
+            raise StorageError(
+                f"the database's tables are at {version} and this version of Spacelane needs them at {tables.HEAD}: "
+                "migrate it, or start the version that it belongs to"
+            )
+
+    @asynccontextmanager
+    async def transaction(self) -> AsyncIterator[Transaction]:
+        """A write that draws no revision."""
+        with translated():
+            async with self._writer.connect() as connection:
+                yield Transaction(connection, self._clock())
+                await connection.commit()
+
+    @asynccontextmanager
+    async def change(self) -> AsyncIterator[Change]:
+        """A write that does; the writers wait for each other here, so the order of commits is that of revisions."""
+        with translated():
+            async with self._writer.connect() as connection:
+                revision = (await connection.execute(_DRAW)).scalar_one()
+                change = Change(connection, self._clock(), revision)
+                yield change
+                if change.entry is not None:
+                    await connection.execute(insert(tables.changes), change.entry)
+                    await connection.commit()
+                    self._announce(revision)
+
+    async def close(self) -> None:
+        """Let go of all connections; again is harmless."""
+        if self._direct:
+            self._direct.close()
+        await self._reader.dispose()
+        await self._writer.dispose()
+
+
+class Verbs:
+    """What the verbs of each kind of value stand on."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+
+def whole(verb: Callable[P, Coroutine[Any, Any, T]]) -> Callable[P, Coroutine[Any, Any, T]]:
+    """A verb whose work ends as it would have when its caller is cancelled, and only then is the caller gone.
+
+    So what is committed is also announced, and no connection is left in the midst of a statement: aiosqlite's thread
+    cannot be called back.
+    """
+
+    @wraps(verb)
+    async def run(*args: P.args, **kwargs: P.kwargs) -> T:
+        task = asyncio.ensure_future(verb(*args, **kwargs))
+        try:
+            return await asyncio.shield(task)
+        except asyncio.CancelledError:
+            while not task.done():
+                with suppress(asyncio.CancelledError):
+                    await asyncio.wait([task])
+            raise
+
+    return run

@@ -1,0 +1,118 @@
+"""Deployments: a manifest kept until it is activated, and after, for rollback."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+from sqlalchemy import bindparam, func, insert, select
+
+from storage import edits
+from storage.models import Blob, Deployment, Digest, NewDeployment, Page, PageQuery
+from storage.sql.database import Change, Verbs, whole
+from storage.sql.publish import begin_files, end_where, finish, is_below, newest, prepare
+from storage.sql.rows import DEPLOYMENT, SPACE, Reader
+from storage.sql.sources import FILES, files_json
+from storage.sql.tables import deployment_files, deployments, files, workspace_blobs
+
+_of_deployment = deployment_files.c.deployment_id == bindparam("deployment")
+
+_KEEP = insert(deployment_files).from_select(
+    ["deployment_id", "path", "digest", "size"],
+    select(bindparam("deployment").label("deployment_id"), FILES.c.path, FILES.c.digest, FILES.c.size),
+)
+
+_MANIFEST = (
+    select(deployment_files.c.path, deployment_files.c.digest, deployment_files.c.size)
+    .where(_of_deployment)
+    .subquery("source")
+)
+
+_MISSING = (
+    select(deployment_files.c.digest)
+    .distinct()
+    .join_from(deployment_files, deployments, deployments.c.id == deployment_files.c.deployment_id)
+    .where(
+        _of_deployment,
+        select(workspace_blobs.c.size)
+        .where(
+            workspace_blobs.c.workspace_id == deployments.c.workspace_id,
+            workspace_blobs.c.digest == deployment_files.c.digest,
+        )
+        .scalar_subquery()
+        .is_(None),
+    )
+    .order_by(deployment_files.c.digest)
+)
+
+_changed = newest(func.coalesce(files.c.to_revision, files.c.from_revision), deployment_files.c.path, deployment_files)
+_CHANGED_SINCE = select(func.min(deployment_files.c.path).label("path")).where(
+    _of_deployment, _changed > bindparam("base")
+)
+
+_is_dropped = (
+    select(deployment_files.c.path)
+    .where(_of_deployment, deployment_files.c.path == files.c.path)
+    .correlate(files)
+    .scalar_subquery()
+    .is_(None)
+)
+
+
+class DeploymentVerbs(Verbs):
+    @whole
+    async def create_deployment(self, new: NewDeployment) -> Deployment:
+        async with self._database.change() as change:
+            space = await SPACE.get(change, new.space_id)
+            deployment = edits.make_deployment(new, space, change.now)
+            await change.insert(deployments, DEPLOYMENT.values(deployment))
+            for piece in files_json(new.files):
+                await change.execute(_KEEP, {"deployment": deployment.id, "files": piece})
+            change.log("deployment.create")
+            return deployment
+
+    async def find_deployment(self, deployment_id: str) -> Deployment | None:
+        return await DEPLOYMENT.find(self._database, deployments.c.id == deployment_id)
+
+    async def list_deployments(self, space_id: str, query: PageQuery) -> Page[Deployment]:
+        return await DEPLOYMENT.list_page(self._database, query, deployments.c.space_id == space_id)
+
+    async def find_deployment_blob(self, deployment_id: str, digest: Digest) -> Blob | None:
+        blob = select(deployment_files.c.digest, deployment_files.c.size)
+        named = blob.where(_of_deployment, deployment_files.c.digest == digest).limit(1)
+        rows = await self._database.rows(named, {"deployment": deployment_id})
+        return Blob(**rows[0]._mapping) if rows else None
+
+    async def list_missing(self, deployment_id: str) -> Sequence[Digest]:
+        return await _list_missing(self._database, deployment_id)
+
+    @whole
+    async def activate_deployment(self, deployment_id: str) -> Deployment:
+        async with self._database.change() as change:
+            deployment = await DEPLOYMENT.get(change, deployment_id)
+            space = await SPACE.get(change, deployment.space_id)
+            if deployment.revision == space.revision:
+                return deployment
+            await _refuse(change, deployment)
+            parameters = {**await prepare(change, space.id), "deployment": deployment_id}
+            if deployment.mode == "replace":
+                await change.execute(end_where(is_below(files.c.path, deployment.prefix), _is_dropped), parameters)
+            await begin_files(change, _MANIFEST, parameters)
+            deployment = replace(deployment, revision=change.revision, activated_at=change.now)
+            await change.update(deployments, DEPLOYMENT.values(deployment))
+            await finish(change, space.id, "deployment.activate")
+            return deployment
+
+
+async def _list_missing(reader: Reader, deployment_id: str) -> list[Digest]:
+    return [row.digest for row in await reader.rows(_MISSING, {"deployment": deployment_id})]
+
+
+async def _refuse(change: Change, deployment: Deployment) -> None:
+    """Raises what `activate_deployment` promises."""
+    if missing := await _list_missing(change, deployment.id):
+        raise edits.missing_content(len(missing))
+    if edits.must_match_base(deployment):
+        named = {"deployment": deployment.id, "space": deployment.space_id, "base": deployment.base}
+        if path := (await change.rows(_CHANGED_SINCE, named))[0].path:
+            raise edits.changed_meanwhile(path, deployment.base)

@@ -1,0 +1,102 @@
+"""Files: publishing, and listing what is live."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from typing import Any
+
+from sqlalchemy import ColumnElement, Select, case, false, func, select
+
+from storage import edits
+from storage.models import Blob, Entry, File, Page, PageQuery
+from storage.sql.database import Verbs, whole
+from storage.sql.dialects import is_among, position_of
+from storage.sql.publish import begin_files, end_where, finish, is_below, possess, prepare
+from storage.sql.rows import FILE, SPACE, Reader, after, direction
+from storage.sql.sources import FILES, PATHS, files_json, paths_json
+from storage.sql.tables import files
+
+
+async def find_live(reader: Reader, space_id: str, path: str) -> File | None:
+    return await FILE.find(reader, *_is_live(space_id), files.c.path == path)
+
+
+class FileVerbs(Verbs):
+    @whole
+    async def put_files(self, space_id: str, files: Mapping[str, Blob], *, delete: Collection[str] = ()) -> int:
+        async with self._database.change() as change:
+            space = await SPACE.get(change, space_id)
+            parameters = await prepare(change, space_id)
+            written = 0
+            if ended := set(delete) - files.keys():
+                written += await change.execute(_END_NAMED, {**parameters, "paths": paths_json(ended)})
+            for piece in files_json(files):
+                written += await begin_files(change, FILES, {**parameters, "files": piece})
+                await possess(change, space.workspace_id, FILES, {"files": piece})
+            if not written:
+                return space.revision
+            await finish(change, space_id, "files.put")
+            return change.revision
+
+    @whole
+    async def delete_tree(self, space_id: str, folder: str) -> int:
+        async with self._database.change() as change:
+            await SPACE.get(change, space_id)
+            count = await change.execute(end_where(is_below(files.c.path, folder)), await prepare(change, space_id))
+            if count:
+                await finish(change, space_id, "files.delete")
+            return count
+
+    async def find_file(self, space_id: str, path: str) -> File | None:
+        return await find_live(self._database, space_id, path)
+
+    async def list_files(self, space_id: str, folder: str, *, recursive: bool, query: PageQuery) -> Page[Entry]:
+        entries = (_list_below if recursive else _list_level)(space_id, folder).subquery("entries")
+        statement = (
+            select(entries)
+            .where(*after(entries.c.path, query))
+            .order_by(direction(entries.c.path, query), entries.c.is_directory)
+            .limit(query.take + 2)
+        )
+        rows = await self._database.rows(statement)
+        return edits.cut_entries([_entry(row) for row in rows], query.take)
+
+
+_END_NAMED = end_where(is_among(files.c.path, select(PATHS.c.path)))
+
+
+def _is_live(space_id: str) -> list[ColumnElement[bool]]:
+    return [files.c.space_id == space_id, files.c.to_revision.is_(None)]
+
+
+def _list_below(space_id: str, folder: str) -> Select[Any]:
+    return select(
+        files.c.path,
+        false().label("is_directory"),
+        files.c.size,
+        files.c.modified_at.label("updated_at"),
+        files.c.digest,
+    ).where(*_is_live(space_id), is_below(files.c.path, folder))
+
+
+def _list_level(space_id: str, folder: str) -> Select[Any]:
+    """Everything below `folder`, grouped by its first segment there."""
+    start = len(folder) + 1 if folder else 0
+    slash = position_of(func.substr(files.c.path, start + 1), "/")
+    path = case((slash > 0, func.substr(files.c.path, 1, start + slash - 1)), else_=files.c.path).label("path")
+    is_directory = (slash > 0).label("is_directory")
+    inner = select(path, is_directory, files.c.size, files.c.modified_at, files.c.digest)
+    below = inner.where(*_is_live(space_id), is_below(files.c.path, folder)).subquery("below")
+    return select(
+        below.c.path,
+        below.c.is_directory,
+        func.max(below.c.size).label("size"),
+        func.max(below.c.modified_at).label("updated_at"),
+        func.max(below.c.digest).label("digest"),
+    ).group_by(below.c.path, below.c.is_directory)
+
+
+def _entry(row: Any) -> Entry:
+    if row.is_directory:
+        return Entry(path=row.path, is_directory=True, size=0, updated_at=row.updated_at, digest=None)
+    return Entry(path=row.path, is_directory=False, size=row.size, updated_at=row.updated_at, digest=row.digest)

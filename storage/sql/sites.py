@@ -1,0 +1,83 @@
+"""Sites."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+
+from sqlalchemy import delete, func, select, update
+
+from storage import edits
+from storage.models import NewSite, Page, PageQuery, Site, SitePatch
+from storage.sql.database import Change, Verbs, whole
+from storage.sql.files import find_live
+from storage.sql.rows import SITE, SPACE, has_meta
+from storage.sql.tables import files, sites, spaces
+
+
+class SiteVerbs(Verbs):
+    @whole
+    async def create_site(self, new: NewSite) -> Site:
+        async with self._database.change() as change:
+            space = await SPACE.get(change, new.space_id)
+            site = edits.make_site(new, space.workspace_id, change.revision, change.now)
+            await _refuse_missing(change, site, edits.required_files(site))
+            await change.insert(sites, SITE.values(site))
+            change.log("site.create", [site.domain])
+            return site
+
+    async def get_site(self, site_id: str) -> Site:
+        return await SITE.get(self._database, site_id)
+
+    async def find_site_by_id(self, site_id: str) -> Site | None:
+        return await SITE.find(self._database, sites.c.id == site_id)
+
+    async def find_site_by_alias(self, workspace_id: str, alias: str) -> Site | None:
+        return await SITE.find(self._database, sites.c.workspace_id == workspace_id, sites.c.alias == alias)
+
+    async def list_sites(
+        self,
+        space_id: str,
+        query: PageQuery,
+        *,
+        domain: str | None = None,
+        meta: Mapping[str, str] | None = None,
+    ) -> Page[Site]:
+        where = [sites.c.space_id == space_id, *has_meta(sites, meta)]
+        if domain is not None:
+            where.append(sites.c.domain == domain)
+        return await SITE.list_page(self._database, query, *where)
+
+    @whole
+    async def update_site(self, site_id: str, patch: SitePatch) -> Site:
+        async with self._database.change() as change:
+            old = await SITE.get(change, site_id)
+            site = edits.patch_site(old, patch, change.revision, change.now)
+            await _refuse_missing(change, site, edits.required_files(site, patch))
+            if edits.is_served_anew(old, site):
+                site = await _stamp_settings(change, site)
+            await change.update(sites, SITE.values(site))
+            change.log("site.update", sorted({old.domain, site.domain}))
+            return site
+
+    @whole
+    async def delete_site(self, site_id: str) -> None:
+        async with self._database.change() as change:
+            site = await SITE.get(change, site_id)
+            await change.execute(delete(sites).where(sites.c.id == site_id))
+            change.log("site.delete", [site.domain])
+
+
+async def _refuse_missing(change: Change, site: Site, required: Iterable[tuple[str, str]]) -> None:
+    for label, path in required:
+        if not await find_live(change, site.space_id, path):
+            raise edits.missing_file(label, path)
+
+
+async def _stamp_settings(change: Change, site: Site) -> Site:
+    """A scan of the space's files: settings that visitors see change seldom, and files should not pay for it."""
+    latest = select(func.max(files.c.modified_at).label("modified"), func.max(files.c.removed_at).label("removed"))
+    row = (await change.rows(latest.where(files.c.space_id == site.space_id)))[0]
+    site = edits.stamp_settings(site, max(row.modified or 0, row.removed or 0), change.now)
+    later = update(spaces).where(spaces.c.id == site.space_id, spaces.c.settings_at < site.settings_at)
+    await change.execute(later.values(settings_at=site.settings_at))
+    return site

@@ -1,0 +1,200 @@
+"""The tables. A change here needs a migration beside it, and `HEAD` names the newest.
+
+Columns are named as the fields of the values in `storage.models` are. Identifiers and paths compare by code point on
+every database, which is how Python compares them.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from sqlalchemy import BigInteger, Column, Dialect, ForeignKey, Index, Integer, MetaData, Table, Text, TypeDecorator
+
+HEAD = "0001"
+
+
+class Json(TypeDecorator[Any]):
+    """JSON as text: an object, or the members of an unordered collection, read back as `shape` makes it."""
+
+    impl = Text
+    cache_ok = True
+
+    def __init__(self, shape: Callable[[Any], Any]) -> None:
+        super().__init__()
+        self.shape = shape
+
+    def process_bind_param(self, value: Any, dialect: Dialect) -> str:
+        return json.dumps(value if isinstance(value, Mapping) else sorted(value))
+
+    def process_result_value(self, value: str | None, dialect: Dialect) -> Any:
+        return self.shape(json.loads(value or "null"))
+
+
+# SQLite compares text by code point already.
+Name = Text().with_variant(Text(collation="C"), "postgresql")
+# SQLite wants exactly INTEGER for a primary key that needs no index of its own.
+Number = BigInteger().with_variant(Integer(), "sqlite")
+
+metadata = MetaData()
+
+
+def _reference(column: str) -> ForeignKey:
+    return ForeignKey(column, ondelete="CASCADE")
+
+
+# One row: the revision drawn last. Drawing one locks the row, which puts the writers in a queue.
+store_state = Table(
+    "store_state",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("revision", Number, nullable=False),
+)
+
+changes = Table(
+    "changes",
+    metadata,
+    Column("revision", Number, primary_key=True, autoincrement=False),
+    Column("kind", Name, nullable=False),
+    Column("hosts", Json(tuple), nullable=False),
+    Column("space_id", Name),
+)
+
+workspaces = Table(
+    "workspaces",
+    metadata,
+    Column("id", Name, primary_key=True),
+    Column("name", Text, nullable=False),
+    Column("created_at", Number, nullable=False),
+)
+
+keys = Table(
+    "keys",
+    metadata,
+    Column("id", Name, primary_key=True),
+    Column("workspace_id", Name, _reference("workspaces.id"), nullable=False),
+    Column("name", Text, nullable=False),
+    Column("secret_hash", Name, nullable=False),
+    Column("scopes", Json(frozenset), nullable=False),
+    Column("dialect", Name, nullable=False),
+    Column("created_at", Number, nullable=False),
+    Column("expires_at", Number),
+    Column("revoked_at", Number),
+    Column("last_used_at", Number),
+    Index("keys_workspace", "workspace_id", "id"),
+    Index("keys_secret_hash", "secret_hash", unique=True),
+)
+
+spaces = Table(
+    "spaces",
+    metadata,
+    Column("id", Name, primary_key=True),
+    Column("workspace_id", Name, _reference("workspaces.id"), nullable=False),
+    Column("alias", Name),
+    Column("name", Text, nullable=False),
+    Column("description", Text, nullable=False),
+    Column("contact_id", Name),
+    Column("meta", Json(dict), nullable=False),
+    Column("meta_labels", Text, nullable=False),  # `rows.meta_labels` of `meta`: what a filter looks in
+    Column("revision", Number, nullable=False),
+    Column("settings_at", Number, nullable=False),  # the latest `settings_at` that any of its sites had; 0: none
+    Column("created_at", Number, nullable=False),
+    Column("updated_at", Number, nullable=False),
+    Index("spaces_workspace", "workspace_id", "id"),
+    Index("spaces_contact", "workspace_id", "contact_id", "id"),
+    Index("spaces_alias", "workspace_id", "alias", unique=True),
+)
+
+sites = Table(
+    "sites",
+    metadata,
+    Column("id", Name, primary_key=True),
+    Column("workspace_id", Name, _reference("workspaces.id"), nullable=False),
+    Column("space_id", Name, _reference("spaces.id"), nullable=False),
+    Column("domain", Name, nullable=False),
+    Column("prefix", Name, nullable=False),
+    Column("named_index", Name),
+    Column("named_not_found", Name),
+    Column("alias", Name),
+    Column("name", Text, nullable=False),
+    Column("description", Text, nullable=False),
+    Column("meta", Json(dict), nullable=False),
+    Column("meta_labels", Text, nullable=False),
+    Column("revision", Number, nullable=False),
+    Column("created_at", Number, nullable=False),
+    Column("updated_at", Number, nullable=False),
+    Column("settings_at", Number),
+    Index("sites_space", "space_id", "id"),
+    Index("sites_domain", "domain", unique=True),
+    Index("sites_alias", "workspace_id", "alias", unique=True),
+)
+
+# The row of a path with the greatest `from_revision` is its newest; at most one is live.
+files = Table(
+    "files",
+    metadata,
+    Column("space_id", Name, _reference("spaces.id"), primary_key=True),
+    Column("path", Name, primary_key=True),
+    Column("from_revision", Number, primary_key=True, autoincrement=False),
+    Column("digest", Name, nullable=False),
+    Column("size", Number, nullable=False),
+    Column("modified_at", Number, nullable=False),
+    Column("to_revision", Number),
+    Column("removed_at", Number),
+    sqlite_with_rowid=False,
+)
+_LIVE = files.c.to_revision.is_(None)
+Index("files_live", files.c.space_id, files.c.path, unique=True, sqlite_where=_LIVE, postgresql_where=_LIVE)
+
+workspace_blobs = Table(
+    "workspace_blobs",
+    metadata,
+    Column("workspace_id", Name, _reference("workspaces.id"), primary_key=True),
+    Column("digest", Name, primary_key=True),
+    Column("size", Number, nullable=False),
+    Column("uploaded_at", Number, nullable=False),
+    sqlite_with_rowid=False,
+)
+
+deployments = Table(
+    "deployments",
+    metadata,
+    Column("id", Name, primary_key=True),
+    Column("workspace_id", Name, _reference("workspaces.id"), nullable=False),
+    Column("space_id", Name, _reference("spaces.id"), nullable=False),
+    Column("mode", Name, nullable=False),
+    Column("prefix", Name, nullable=False),
+    Column("message", Text, nullable=False),
+    Column("base", Number, nullable=False),
+    Column("file_count", Number, nullable=False),
+    Column("byte_count", Number, nullable=False),
+    Column("revision", Number),
+    Column("created_at", Number, nullable=False),
+    Column("activated_at", Number),
+    Index("deployments_space", "space_id", "id"),
+)
+
+deployment_files = Table(
+    "deployment_files",
+    metadata,
+    Column("deployment_id", Name, _reference("deployments.id"), primary_key=True),
+    Column("path", Name, primary_key=True),
+    Column("digest", Name, nullable=False),
+    Column("size", Number, nullable=False),
+    Index("deployment_files_digest", "deployment_id", "digest"),
+    sqlite_with_rowid=False,
+)
+
+# What the database names when a unique index refuses a row (PostgreSQL the index, SQLite its columns), and what that
+# is to a caller: kind and field.
+UNIQUE = {
+    name: (kind, field)
+    for kind, field, names in [
+        ("key", "secret_hash", ["keys_secret_hash", "keys.secret_hash"]),
+        ("space", "alias", ["spaces_alias", "spaces.workspace_id, spaces.alias"]),
+        ("site", "alias", ["sites_alias", "sites.workspace_id, sites.alias"]),
+        ("site", "domain", ["sites_domain", "sites.domain"]),
+    ]
+    for name in names
+}

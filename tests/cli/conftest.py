@@ -1,0 +1,75 @@
+"""A place where nothing is configured, a control API to publish to, and a running server."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import AsyncIterator, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from server.cli.client import Endpoint
+from server.control.app import create_app
+from server.control.auth import hash_secret
+from server.control.config import ControlConfig
+from storage.memory import MemoryBlobs, MemoryMetadata
+from storage.models import PageQuery
+from tests.control.api import ROOT_SECRET, WORKSPACE, port_of, served
+from tests.support.process import Serve
+
+
+@pytest.fixture(autouse=True)
+def nowhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An empty working directory, and an environment that says nothing of Spacelane."""
+    for name in [name for name in os.environ if name.startswith("SPACELANE_")]:
+        monkeypatch.delenv(name)
+    monkeypatch.setenv("NO_COLOR", "1")
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+@dataclass
+class Control:
+    """The control API in the test's own loop, and its stores to look into."""
+
+    endpoint: Endpoint
+    metadata: MemoryMetadata
+    blobs: MemoryBlobs
+
+    async def paths(self, alias: str) -> list[str]:
+        """Every live file of the space."""
+        space = await self.metadata.find_space_by_alias(WORKSPACE, alias)
+        assert space is not None
+        page = await self.metadata.list_files(
+            space.id, "", recursive=True, query=PageQuery(take=1000, descending=False)
+        )
+        return [entry.path for entry in page.items]
+
+    async def revision(self) -> int:
+        return await self.metadata.get_revision()
+
+
+@pytest.fixture
+async def control() -> AsyncIterator[Control]:
+    metadata, blobs = MemoryMetadata(), MemoryBlobs()
+    await metadata.put_workspace(WORKSPACE, "default")
+    config = ControlConfig(root_key_hash=hash_secret(ROOT_SECRET.encode()), max_file_bytes=1_000_000)
+    async with served(create_app(metadata, blobs, config)) as server:
+        yield Control(Endpoint(f"http://127.0.0.1:{port_of(server)}", ROOT_SECRET, "the test"), metadata, blobs)
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Serve]:
+    """A server as a process of its own, for all tests of a module."""
+    with Serve(tmp_path_factory.mktemp("server")) as running:
+        yield running
+
+
+def make_tree(root: Path, files: dict[str, str]) -> Path:
+    """A directory with these files."""
+    for name, content in files.items():
+        path = root / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(content)
+    return root

@@ -1,0 +1,315 @@
+"""What only a database can get wrong: migrations, failures, transactions, connections."""
+
+from __future__ import annotations
+
+import asyncio
+import sqlite3
+import sys
+from collections.abc import AsyncIterator, Coroutine
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+from alembic.autogenerate import compare_metadata
+from alembic.runtime.migration import MigrationContext
+from sqlalchemy import func, select, text
+from sqlalchemy.dialects import sqlite
+from sqlalchemy.exc import DBAPIError
+from sqlalchemy.ext.asyncio import AsyncConnection, create_async_engine
+
+from storage.errors import Conflict, Invalid, StorageError, Unavailable
+from storage.models import NewDeployment, NewSite, NewSpace
+from storage.sql import SqlMetadata, edge, migrate, open_sql
+from storage.sql.engines import parse_url
+from storage.sql.tables import HEAD, files, metadata
+from tests.storage.conftest import make_blob
+from tests.support.postgres import PostgresServer
+
+
+@asynccontextmanager
+async def connect(url: str) -> AsyncIterator[AsyncConnection]:
+    """Past the store; what is written is committed."""
+    engine = create_async_engine(parse_url(url))
+    async with engine.begin() as connection:
+        yield connection
+    await engine.dispose()
+
+
+async def count_rows(url: str) -> dict[str, int]:
+    async with connect(url) as connection:
+        return {
+            table.name: (await connection.execute(select(func.count()).select_from(table))).scalar_one()
+            for table in metadata.sorted_tables
+        }
+
+
+async def make_everything(store: SqlMetadata) -> str:
+    """A space with something of each kind; its id."""
+    space = await store.create_space(NewSpace(workspace_id="acme", alias="docs"))
+    await store.put_files(space.id, {"a": make_blob(1), "b": make_blob(2)})
+    await store.put_files(space.id, {"a": make_blob(3)}, delete=["b"])
+    await store.create_site(NewSite(space_id=space.id, domain="a.example"))
+    deployment = await store.create_deployment(NewDeployment(space_id=space.id, files={"a": make_blob(1)}))
+    await store.activate_deployment(deployment.id)
+    return space.id
+
+
+async def test_deleting_a_space_leaves_no_row(sql: SqlMetadata, sql_url: str) -> None:
+    await sql.put_workspace("acme", "Acme")
+    space_id = await make_everything(sql)
+    assert min((await count_rows(sql_url)).items(), key=lambda item: item[1]) == ("keys", 0)
+    await sql.delete_space(space_id)
+    left = {table: count for table, count in (await count_rows(sql_url)).items() if count}
+    assert left == {"workspaces": 1, "store_state": 1, "changes": 7, "workspace_blobs": 3}
+
+
+# A statement that fails after others of its transaction have been carried out.
+FAIL = {
+    "sqlite": ["CREATE TRIGGER fail BEFORE INSERT ON {table} BEGIN SELECT RAISE(ABORT, 'on purpose'); END"],
+    "postgresql": [
+        "CREATE FUNCTION fail() RETURNS trigger AS $$BEGIN RAISE check_violation USING MESSAGE = 'on purpose'; END$$ "
+        "LANGUAGE plpgsql",
+        "CREATE TRIGGER fail BEFORE INSERT ON {table} FOR EACH ROW EXECUTE FUNCTION fail()",
+    ],
+}
+
+
+@pytest.mark.parametrize("table", ["changes", "files", "workspace_blobs", "sites", "deployment_files"])
+async def test_a_write_that_fails_half_way_changes_nothing(
+    sql: SqlMetadata, sql_url: str, table: str, announced: list[int]
+) -> None:
+    await sql.put_workspace("acme", "Acme")
+    space_id = await make_everything(sql)
+    before, revision = await count_rows(sql_url), await sql.get_revision()
+    live = await sql.find_file(space_id, "a")
+    async with connect(sql_url) as connection:
+        for statement in FAIL[connection.dialect.name]:
+            await connection.execute(text(statement.format(table=table)))
+    verb: Coroutine[Any, Any, object]
+    if table == "sites":
+        verb = sql.create_site(NewSite(space_id=space_id, domain="b.example"))
+    elif table == "deployment_files":
+        verb = sql.create_deployment(NewDeployment(space_id=space_id, files={"x": make_blob(9)}))
+    else:
+        verb = sql.put_files(space_id, {"a": make_blob(9), "x": make_blob(9)})
+    with pytest.raises(DBAPIError, match="on purpose"):
+        await verb
+    assert await count_rows(sql_url) == before
+    assert await sql.get_revision() == revision == announced[-1]
+    assert await sql.find_file(space_id, "a") == live
+    assert await sql.delete_tree(space_id, "none") == 0
+
+
+@pytest.mark.slow
+async def test_a_write_cut_short_is_whole_or_absent(sql: SqlMetadata, announced: list[int]) -> None:
+    """Whenever its caller gives up; and what was committed has been announced."""
+    await sql.put_workspace("acme", "Acme")
+    space = await sql.create_space(NewSpace(workspace_id="acme"))
+    for number in range(1, 60):
+        contents = {f"{name}": make_blob(number) for name in "abc"}
+        try:
+            async with asyncio.timeout(number / 4000):
+                await sql.put_files(space.id, contents)
+        except TimeoutError:
+            pass
+        revision = await sql.get_revision()
+        assert sorted(announced) == list(range(1, revision + 1))
+        found = await sql.find_files(space.id, list("abc"), revision)
+        assert len({file.digest for file in found.values()}) <= 1
+        assert len(found) in (0, 3)
+    assert await sql.put_files(space.id, {"last": make_blob(1)}) == await sql.get_revision()
+
+
+async def test_two_stores_share_a_database(sql: SqlMetadata, sql_url: str) -> None:
+    other = await open_sql(sql_url)
+    await sql.put_workspace("acme", "Acme")
+    space = await other.create_space(NewSpace(workspace_id="acme"))
+    assert await sql.find_space(space.id) == space
+    writes = [store.put_files(space.id, {str(n): make_blob(n)}) for n in range(10) for store in (sql, other)]
+    revisions = await asyncio.gather(*writes)
+    assert set(revisions) == set(range(2, 12))
+    assert await sql.list_changes(0) == await other.list_changes(0)
+    await other.create_site(NewSite(space_id=space.id, domain="a.example"))
+    with pytest.raises(Conflict):
+        await sql.create_site(NewSite(space_id=space.id, domain="a.example"))
+    await other.close()
+    await other.close()
+
+
+async def test_text_that_no_database_can_keep(sql: SqlMetadata) -> None:
+    with pytest.raises(Invalid):
+        await sql.find_space_by_alias("acme", "\ud800")
+    with pytest.raises(Invalid):
+        await sql.find_site(["\ud800.example"])
+    assert await sql.find_site(["a.example"]) is None
+
+
+async def test_postgres_cannot_keep_nul(postgres_url: str) -> None:
+    store = await open_sql(postgres_url)
+    with pytest.raises(Invalid):
+        await store.put_workspace("acme", "a\0b")
+    await store.close()
+
+
+@pytest.mark.slow
+async def test_postgres_may_go_and_come_back(postgres: PostgresServer, postgres_url: str) -> None:
+    store = await open_sql(postgres_url)
+    await store.put_workspace("acme", "Acme")
+    space = await store.create_space(NewSpace(workspace_id="acme"))
+    postgres.stop()
+    try:
+        for _ in range(2):
+            with pytest.raises(Unavailable):
+                await store.find_site(["a.example"])
+            with pytest.raises(Unavailable):
+                await store.put_files(space.id, {"a": make_blob(1)})
+        with pytest.raises(Unavailable):
+            await open_sql(postgres_url)
+        with pytest.raises(Unavailable):
+            await migrate(postgres_url)
+    finally:
+        postgres.start()
+    assert await store.find_site(["a.example"]) is None
+    assert await store.put_files(space.id, {"a": make_blob(1)}) == 2
+    await store.close()
+
+
+async def test_a_database_that_cannot_be_opened(tmp_path: Path) -> None:
+    with pytest.raises(Unavailable):
+        await migrate(f"sqlite:///{tmp_path}")
+    with pytest.raises(Unavailable):
+        await open_sql(f"sqlite:///{tmp_path}")
+
+
+async def test_an_edge_read_that_fails_recovers(sqlite_url: str) -> None:
+    store = await open_sql(sqlite_url)
+    async with connect(sqlite_url) as connection:
+        await connection.execute(text("ALTER TABLE store_state RENAME TO away"))
+    with pytest.raises(StorageError):
+        await store.get_revision()
+    async with connect(sqlite_url) as connection:
+        await connection.execute(text("ALTER TABLE away RENAME TO store_state"))
+    assert await store.get_revision() == 0
+    await store.close()
+
+
+async def test_the_edge_reads_sqlite_without_suspending(sqlite_url: str) -> None:
+    store = await open_sql(sqlite_url)
+    for verb in (
+        store.get_revision(),
+        store.list_changes(0),
+        store.find_site(["a.example"]),
+        store.find_files("space", ["a"], 1),
+    ):
+        with pytest.raises(StopIteration):
+            verb.send(None)
+    await store.close()
+
+
+async def test_sqlite_keeps_what_it_has_acknowledged(sqlite_url: str) -> None:
+    store = await open_sql(sqlite_url)
+    async with store._database.transaction() as transaction:
+        settings = {
+            pragma: (await transaction.rows(text(f"PRAGMA {pragma}")))[0][0]
+            for pragma in ("journal_mode", "synchronous", "foreign_keys", "busy_timeout")
+        }
+    assert settings == {"journal_mode": "wal", "synchronous": 2, "foreign_keys": 1, "busy_timeout": 10_000}
+    await store.close()
+
+
+async def test_what_the_edge_asks_scans_no_table(sqlite_url: str) -> None:
+    connection = sqlite3.connect(sqlite_url.removeprefix("sqlite:///"))
+    for statement in (edge._SITES.params(domains=["a", "b"]), edge._FILES["sqlite"], edge._CHANGES):
+        query = str(statement.compile(dialect=sqlite.dialect(), compile_kwargs={"render_postcompile": True}))
+        plan = connection.execute(f"EXPLAIN QUERY PLAN {query}", ["[]"] * query.count("?")).fetchall()
+        steps = [str(row[3]) for row in plan]
+        assert any(step.startswith("SEARCH") for step in steps), steps
+        assert not [step for step in steps if step.startswith("SCAN") and "paths_rows" not in step], steps
+    connection.close()
+
+
+# Migrations.
+
+
+@pytest.fixture(params=["sqlite", "postgres"])
+def empty_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """A database without any table, of each kind."""
+    if request.param == "sqlite":
+        return f"sqlite:///{tmp_path}/empty.db"
+    return str(request.getfixturevalue("empty_postgres_url"))
+
+
+async def test_the_migrations_make_the_tables(sql_url: str) -> None:
+    def compare(connection: AsyncConnection) -> list[object]:
+        return list(compare_metadata(MigrationContext.configure(connection), metadata))  # type: ignore[arg-type]
+
+    async with connect(sql_url) as connection:
+        assert await connection.run_sync(compare) == []  # type: ignore[arg-type]
+        assert (await connection.execute(text("SELECT version_num FROM alembic_version"))).scalar_one() == HEAD
+
+
+async def test_only_live_rows_are_unique(sql_url: str) -> None:
+    async with connect(sql_url) as connection:
+        if connection.dialect.name == "postgresql":
+            found = await connection.execute(text("SELECT indexdef FROM pg_indexes WHERE indexname = 'files_live'"))
+        else:
+            found = await connection.execute(text("SELECT sql FROM sqlite_master WHERE name = 'files_live'"))
+        assert "WHERE" in found.scalar_one()
+    assert [index.name for index in files.indexes] == ["files_live"]
+
+
+async def test_migrating_again_changes_nothing(sql: SqlMetadata, sql_url: str) -> None:
+    await sql.put_workspace("acme", "Acme")
+    space_id = await make_everything(sql)
+    before = await count_rows(sql_url)
+    await migrate(sql_url)
+    assert await count_rows(sql_url) == before
+    assert await sql.find_space(space_id)
+
+
+async def test_migrations_raced_in_one_process(empty_url: str) -> None:
+    await asyncio.gather(*[migrate(empty_url) for _ in range(6)])
+    store = await open_sql(empty_url)
+    assert await store.get_revision() == 0
+    await store.close()
+
+
+START = """
+import asyncio, sys
+from storage.sql import migrate, open_sql
+async def start(url):
+    await migrate(url)
+    store = await open_sql(url)
+    await store.put_workspace("acme", "Acme")
+    await store.close()
+asyncio.run(start(sys.argv[1]))
+"""
+
+
+@pytest.mark.slow
+async def test_migrations_raced_by_processes(empty_url: str) -> None:
+    command = [sys.executable, "-c", START, empty_url]
+    started = [await asyncio.create_subprocess_exec(*command) for _ in range(4)]
+    assert [await process.wait() for process in started] == [0, 0, 0, 0]
+    assert (await count_rows(empty_url))["workspaces"] == 1
+
+
+async def test_a_database_that_is_not_migrated(empty_url: str) -> None:
+    with pytest.raises(StorageError, match="migrate it"):
+        await open_sql(empty_url)
+
+
+async def test_a_database_of_a_newer_version(sql_url: str) -> None:
+    async with connect(sql_url) as connection:
+        await connection.execute(text("UPDATE alembic_version SET version_num = '9999'"))
+    for verb in (migrate(sql_url), open_sql(sql_url)):
+        with pytest.raises(StorageError, match="9999"):
+            await verb
+
+
+def test_a_url_that_is_not_supported() -> None:
+    with pytest.raises(ValueError, match="mysql"):
+        parse_url("mysql://root@127.0.0.1/x")
+    assert str(parse_url("sqlite+aiosqlite:////a/b.db")) == "sqlite+aiosqlite:////a/b.db"
+    assert parse_url("postgresql://me@host/db?host=/tmp").drivername == "postgresql+asyncpg"
