@@ -121,8 +121,10 @@ def stamp_settings(site: Site, files_changed_at: Millis, now: Millis) -> Site:
 
 
 def make_deployment(new: NewDeployment, space: Space, now: Millis) -> Deployment:
-    """Raises `Invalid` (text that UTF-8 cannot carry)."""
+    """Raises `Invalid` (text that UTF-8 cannot carry; a base that the space has not reached)."""
     _check_text({"message": new.message})
+    if new.base is not None and not 0 <= new.base <= space.revision:
+        raise Invalid("base", f"is not a revision of this space, whose latest is {space.revision}")
     return Deployment(
         id=new_id("deployment"),
         workspace_id=space.workspace_id,
@@ -130,7 +132,7 @@ def make_deployment(new: NewDeployment, space: Space, now: Millis) -> Deployment
         mode=new.mode,
         prefix=new.prefix,
         message=new.message,
-        base=space.revision,
+        base=space.revision if new.base is None else new.base,
         file_count=len(new.files),
         byte_count=sum(blob.size for blob in new.files.values()),
         revision=None,
@@ -160,6 +162,11 @@ def missing_file(label: str, path: str) -> Invalid:
 def missing_content(count: int) -> Invalid:
     """The error for a deployment that cannot be activated yet."""
     return Invalid("files", f"{count} of its files' contents have not been uploaded yet")
+
+
+def wrong_size(path: str) -> Invalid:
+    """The error for a manifest that gives content another size than it has."""
+    return Invalid("files", f"{path!r} is not as large as the manifest says: its content is known, with another size")
 
 
 def must_match_base(deployment: Deployment) -> bool:

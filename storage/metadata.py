@@ -197,7 +197,11 @@ class MetadataStore(EdgeMetadata, Protocol):
         ...
 
     async def create_deployment(self, new: NewDeployment) -> Deployment:
-        """Kept with its manifest, not yet visible to anybody. Raises `NotFound` (space)."""
+        """Kept with its manifest, not yet visible to anybody.
+
+        Raises `NotFound` (space); `Invalid` (field "base" if it is not a revision of the space's past; "files" if the
+        workspace possesses some of the content with another size).
+        """
         ...
 
     async def find_deployment(self, deployment_id: str) -> Deployment | None: ...
@@ -217,8 +221,9 @@ class MetadataStore(EdgeMetadata, Protocol):
     async def activate_deployment(self, deployment_id: str) -> Deployment:
         """Make the manifest live, at once: everything below `prefix` ("replace"), or its own paths only ("merge").
 
-        Raises `NotFound`; `Invalid` (field "files") while content is missing; `Conflict` if it is a merge and one of
-        its paths changed since `base`. Activating the active one again changes nothing and keeps its revision.
+        Raises `NotFound`; `Invalid` (field "files") while content is missing or is not as large as the manifest says;
+        `Conflict` if it is a merge and one of its paths changed since `base`. Activating the active one again changes
+        nothing and keeps its revision.
         Activating one that was active before republishes its manifest at a new revision, whatever changed since.
         """
         ...

@@ -244,6 +244,7 @@ class NewDeployment:
     mode: Mode = "replace"
     prefix: str = ""
     message: str = ""
+    base: int | None = None  # the revision of the space that it starts from; None: the latest
 
 
 class SpacePatch(TypedDict, total=False):

@@ -38,13 +38,14 @@ class NewDeploymentFields(Body):
     """`files` by their path below `prefix`.
 
     `replace` makes them all there is below the prefix; `merge` leaves other files alone, and conflicts if one of its
-    own paths changes before it is activated.
+    own paths has changed since `base`, the space's revision that it starts from (by default the latest).
     """
 
     files: dict[str, ManifestFile]
     prefix: Folder = ""
     mode: Mode = "replace"
     message: Description = ""
+    base: Annotated[int, Field(ge=0, le=MAX_SIZE)] | None = None
 
 
 def parse_manifest(files: Mapping[str, ManifestFile], prefix: str, max_size: int) -> dict[str, Blob]:
@@ -71,7 +72,11 @@ async def create_deployment(spaceId: str, body: NewDeploymentFields, call: Curre
     # In a thread: a manifest of 32 MiB would hold up everybody else for a second.
     files = await asyncio.to_thread(parse_manifest, body.files, prefix, call.config.max_file_bytes)
     space = await call.get_space(spaceId)
-    new = NewDeployment(space_id=space.id, files=files, mode=body.mode, prefix=prefix, message=body.message or "")
+    if body.base is not None and body.mode != "merge":
+        raise Invalid("base", "is for the mode merge: leave it out, since replace depends on nothing that was there")
+    new = NewDeployment(
+        space_id=space.id, files=files, mode=body.mode, prefix=prefix, message=body.message or "", base=body.base
+    )
     deployment = await call.metadata.create_deployment(new)
     missing = await call.metadata.list_missing(deployment.id)
     return call.answer(NewDeploymentView(id=deployment.id, missing=list(missing), base=deployment.base))

@@ -56,7 +56,7 @@ class MemoryMetadata:
         self._settings_at: dict[str, Millis] = {}  # by space: the latest of its sites'
         self._sites: dict[str, Site] = {}
         self._domains: dict[str, str] = {}  # to the site's id
-        self._possessions: dict[str, set[Digest]] = {}  # by workspace
+        self._possessions: dict[str, dict[Digest, int]] = {}  # by workspace: content → size
         self._deployments: dict[str, Deployment] = {}
         self._manifests: dict[str, Mapping[str, Blob]] = {}  # by deployment
 
@@ -85,7 +85,7 @@ class MemoryMetadata:
     # Workspaces and keys.
 
     async def put_workspace(self, workspace_id: str, name: str) -> Workspace:
-        self._possessions.setdefault(workspace_id, set())
+        self._possessions.setdefault(workspace_id, {})
         workspace = Workspace(id=workspace_id, name=name, created_at=self._clock())
         return self._workspaces.setdefault(workspace_id, workspace)
 
@@ -233,7 +233,7 @@ class MemoryMetadata:
     async def put_files(self, space_id: str, files: Mapping[str, Blob], *, delete: Collection[str] = ()) -> int:
         space = _get(self._spaces, "space", space_id)
         if self._publish(space, files, delete):
-            self._possessions[space.workspace_id].update(blob.digest for blob in files.values())
+            self._possessions[space.workspace_id].update((blob.digest, blob.size) for blob in files.values())
             self._log("files.put", space_id=space_id)
         return self._spaces[space_id].revision
 
@@ -259,11 +259,12 @@ class MemoryMetadata:
 
     async def put_blob(self, workspace_id: str, blob: Blob) -> None:
         self._require_workspace(workspace_id)
-        self._possessions[workspace_id].add(blob.digest)
+        self._possessions[workspace_id][blob.digest] = blob.size
 
     async def create_deployment(self, new: NewDeployment) -> Deployment:
         space = _get(self._spaces, "space", new.space_id)
         deployment = edits.make_deployment(new, space, self._clock())
+        self._check_sizes(deployment, new.files)
         self._deployments[deployment.id] = deployment
         self._manifests[deployment.id] = dict(new.files)
         self._log("deployment.create")
@@ -283,7 +284,7 @@ class MemoryMetadata:
         if not (deployment := self._deployments.get(deployment_id)):
             return []
         needed = {blob.digest for blob in self._manifests[deployment_id].values()}
-        return sorted(needed - self._possessions[deployment.workspace_id])
+        return sorted(needed - self._possessions[deployment.workspace_id].keys())
 
     async def activate_deployment(self, deployment_id: str) -> Deployment:
         deployment = _get(self._deployments, "deployment", deployment_id)
@@ -292,6 +293,7 @@ class MemoryMetadata:
             return deployment
         if missing := await self.list_missing(deployment_id):
             raise edits.missing_content(len(missing))
+        self._check_sizes(deployment, self._manifests[deployment_id])
         manifest, tree = self._manifests[deployment_id], self._trees[space.id]
         if edits.must_match_base(deployment) and (path := tree.changed_since(manifest, deployment.base)):
             raise edits.changed_meanwhile(path, deployment.base)
@@ -305,6 +307,11 @@ class MemoryMetadata:
         return deployment
 
     # What the verbs share.
+
+    def _check_sizes(self, deployment: Deployment, manifest: Mapping[str, Blob]) -> None:
+        known = self._possessions[deployment.workspace_id]
+        if wrong := [path for path, blob in manifest.items() if known.get(blob.digest, blob.size) != blob.size]:
+            raise edits.wrong_size(min(wrong))
 
     def _next_revision(self) -> int:
         return len(self._changes) + 1

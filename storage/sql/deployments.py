@@ -28,21 +28,26 @@ _MANIFEST = (
     .subquery("source")
 )
 
+_known_size = (
+    select(workspace_blobs.c.size)
+    .where(
+        workspace_blobs.c.workspace_id == deployments.c.workspace_id,
+        workspace_blobs.c.digest == deployment_files.c.digest,
+    )
+    .scalar_subquery()
+)
+_manifest_files = deployment_files.join(deployments, deployments.c.id == deployment_files.c.deployment_id)
 _MISSING = (
     select(deployment_files.c.digest)
     .distinct()
-    .join_from(deployment_files, deployments, deployments.c.id == deployment_files.c.deployment_id)
-    .where(
-        _of_deployment,
-        select(workspace_blobs.c.size)
-        .where(
-            workspace_blobs.c.workspace_id == deployments.c.workspace_id,
-            workspace_blobs.c.digest == deployment_files.c.digest,
-        )
-        .scalar_subquery()
-        .is_(None),
-    )
+    .select_from(_manifest_files)
+    .where(_of_deployment, _known_size.is_(None))
     .order_by(deployment_files.c.digest)
+)
+_OF_WRONG_SIZE = (
+    select(func.min(deployment_files.c.path).label("path"))
+    .select_from(_manifest_files)
+    .where(_of_deployment, _known_size != deployment_files.c.size)
 )
 
 _changed = newest(func.coalesce(files.c.to_revision, files.c.from_revision), deployment_files.c.path, deployment_files)
@@ -68,6 +73,7 @@ class DeploymentVerbs(Verbs):
             await change.insert(deployments, DEPLOYMENT.values(deployment))
             for piece in files_json(new.files):
                 await change.execute(_KEEP, {"deployment": deployment.id, "files": piece})
+            await _check_sizes(change, deployment)
             change.log("deployment.create")
             return deployment
 
@@ -112,7 +118,14 @@ async def _refuse(change: Change, deployment: Deployment) -> None:
     """Raises what `activate_deployment` promises."""
     if missing := await _list_missing(change, deployment.id):
         raise edits.missing_content(len(missing))
+    await _check_sizes(change, deployment)
     if edits.must_match_base(deployment):
         named = {"deployment": deployment.id, "space": deployment.space_id, "base": deployment.base}
         if path := (await change.rows(_CHANGED_SINCE, named))[0].path:
             raise edits.changed_meanwhile(path, deployment.base)
+
+
+async def _check_sizes(change: Change, deployment: Deployment) -> None:
+    """A size that a manifest gives is believed until its content is there: what is served says it in Content-Length."""
+    if path := (await change.rows(_OF_WRONG_SIZE, {"deployment": deployment.id}))[0].path:
+        raise edits.wrong_size(path)

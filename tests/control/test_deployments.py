@@ -160,7 +160,9 @@ async def test_a_size_that_lies_is_found_out(api: Api, size: int, status: int) -
         ({"files": {}, "prefix": "../x"}, "prefix"),
         ({"files": {}, "mode": "append"}, "mode"),
         ({"files": {}, "message": "x" * 4097}, "message"),
-        ({"files": {}, "base": 3}, "base"),
+        ({"files": {}, "base": 0}, "base"),
+        ({"files": {}, "mode": "merge", "base": 10**9}, "base"),
+        ({"files": {}, "mode": "merge", "base": "0"}, "base"),
     ],
 )
 async def test_a_bad_manifest_is_refused(api: Api, body: dict[str, Any], path: str) -> None:

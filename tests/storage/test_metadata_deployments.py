@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from storage.errors import Conflict, Invalid, NotFound
 from storage.metadata import MetadataStore
-from storage.models import Change, Deployment, Mode, NewDeployment, NewSpace, PageQuery, Space
+from storage.models import Blob, Change, Deployment, Mode, NewDeployment, NewSpace, PageQuery, Space
 from tests.storage.conftest import Clock, make_blob
 
 
@@ -192,3 +194,34 @@ async def test_an_activation_that_changes_no_file_still_is_one(metadata: Metadat
     file = await metadata.find_file(space.id, "a")
     assert file
     assert file.from_revision == 2
+
+
+async def test_a_size_that_is_not_the_contents(metadata: MetadataStore, space: Space) -> None:
+    def manifest(size: int) -> NewDeployment:
+        return NewDeployment(space_id=space.id, files={"a": Blob(digest=make_blob(1).digest, size=size)})
+
+    early = await metadata.create_deployment(manifest(make_blob(1).size + 1))
+    await metadata.put_blob("acme", make_blob(1))
+    with pytest.raises(Invalid, match="'a' is not as large") as invalid:
+        await metadata.activate_deployment(early.id)
+    assert invalid.value.field == "files"
+    with pytest.raises(Invalid, match="'a' is not as large"):
+        await metadata.create_deployment(manifest(make_blob(1).size + 1))
+    assert [item.id for item in (await metadata.list_deployments(space.id, PageQuery())).items] == [early.id]
+    assert await read_tree(metadata, space) == {}
+    await metadata.activate_deployment((await metadata.create_deployment(manifest(make_blob(1).size))).id)
+    assert await read_tree(metadata, space) == {"a": 1}
+
+
+async def test_a_merge_may_name_its_base(metadata: MetadataStore, space: Space) -> None:
+    base = await metadata.put_files(space.id, {"a": make_blob(1), "b": make_blob(1)})
+    latest = await metadata.put_files(space.id, {"a": make_blob(2)})
+    new = NewDeployment(space_id=space.id, files={"b": make_blob(1)}, mode="merge", base=base)
+    assert (await metadata.activate_deployment((await metadata.create_deployment(new)).id)).base == base
+    stale = await metadata.create_deployment(replace(new, files={"a": make_blob(1)}))
+    with pytest.raises(Conflict):
+        await metadata.activate_deployment(stale.id)
+    for bad in (-1, latest + 1000):
+        with pytest.raises(Invalid) as invalid:
+            await metadata.create_deployment(replace(new, base=bad))
+        assert invalid.value.field == "base"
