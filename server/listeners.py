@@ -18,7 +18,7 @@ from hypercorn.config import Sockets
 from hypercorn.utils import wrap_app
 from starlette.types import ASGIApp
 
-from server.doors.asgi import create_app, with_server_name
+from server.doors.asgi import create_app, for_hypercorn
 from server.doors.http1 import DEADLINES, Phase, protocol_for
 from server.edge.edge import Edge
 
@@ -87,7 +87,7 @@ class Hypercorn:
     def __init__(self, app: ASGIApp, tls: SSLContext | None) -> None:
         self.listening = asyncio.Event()
         self._stopping = asyncio.Event()
-        self._app = with_server_name(app)
+        self._app = for_hypercorn(app)
         self._config = _HypercornConfig()
         self._config.tls = tls
         self._config.include_date_header = False

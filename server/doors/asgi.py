@@ -14,6 +14,8 @@ from server.edge.request import Refusal, read_request
 from server.edge.response import Body, Parts
 from storage.blobs import BlobReader
 
+MAX_DRAIN_BYTES = 1024 * 1024  # of a body that nobody wants
+
 
 def create_app(edge: Edge) -> ASGIApp:
     """An ASGI application that answers HTTP from `edge` and nothing else."""
@@ -47,15 +49,28 @@ def create_app(edge: Edge) -> ASGIApp:
     return app
 
 
-def with_server_name(app: ASGIApp) -> ASGIApp:
-    """`app` behind a server that does not tell it the name of the handshake."""
+def for_hypercorn(app: ASGIApp) -> ASGIApp:
+    """`app` behind hypercorn, which does not tell it the name of the handshake, and in HTTP/2 drops a connection with
+    everything on it if an answer ends before the request's body does."""
 
-    async def named(scope: Scope, receive: Receive, send: Send) -> None:
-        if (name := server_name.get()) is not None:
-            scope.setdefault("extensions", {})[EXTENSION] = name
+    async def adapted(scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "http":
+            if (name := server_name.get()) is not None:
+                scope["extensions"][EXTENSION] = name
+            await _drain(receive)
         await app(scope, receive, send)
 
-    return named
+    return adapted
+
+
+async def _drain(receive: Receive) -> None:
+    """Read past the body, as far as it is worth it."""
+    taken = 0
+    while taken < MAX_DRAIN_BYTES:
+        message = await receive()
+        if not message.get("more_body"):
+            return
+        taken += len(message.get("body", b""))
 
 
 async def _live(receive: Receive, send: Send) -> None:

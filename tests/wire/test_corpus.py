@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from tests.support.corpus import Case, Expected, load_cases
-from tests.support.wire import Answer, Wire
+from tests.support.wire import Answer, Wire, get
 
 CASES = load_cases()
 
@@ -18,6 +18,11 @@ def test_case(case: Case, corpus_port: int) -> None:
 @pytest.mark.parametrize("case", [case for case in CASES if not case.hardened], ids=lambda case: case.name)
 def test_case_behind_hypercorn(case: Case, hypercorn_port: int) -> None:
     run(case, hypercorn_port)
+
+
+def test_hypercorn_refuses_websockets(hypercorn_port: int) -> None:
+    handshake = "Upgrade: websocket", "Connection: Upgrade", "Sec-WebSocket-Version: 13", "Sec-WebSocket-Key: eA=="
+    assert get(hypercorn_port, "basic.test", "/", *handshake).status == 403
 
 
 def run(case: Case, port: int) -> None:

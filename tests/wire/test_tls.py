@@ -1,0 +1,140 @@
+"""TLS and HTTP/2: the same answers, and 421 where the handshake was for another host."""
+
+from __future__ import annotations
+
+import ssl
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from pathlib import Path
+
+import httpx
+import pytest
+import trustme
+
+from server.doors.tls import TlsError, create_context
+from server.edge.edge import Edge
+from tests.support.hosting import memory_hosting, served, served_by_hypercorn
+from tests.support.process import Serve
+
+BIG = b"0123456789abcdef" * 131_072
+FILES = {"index.html": b"home", "big.bin": BIG, "docs/index.html": b"docs"}
+SERVERS: dict[str, Callable[..., AbstractAsyncContextManager[int]]] = {
+    "uvicorn": served,
+    "hypercorn": served_by_hypercorn,
+}
+
+
+@pytest.fixture(scope="session")
+def authority() -> trustme.CA:
+    return trustme.CA()
+
+
+@pytest.fixture(scope="session")
+def pem(authority: trustme.CA, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+    """A certificate for two hosts, and its key."""
+    directory = tmp_path_factory.mktemp("tls")
+    issued = authority.issue_cert("a.test", "b.test", "a.localhost")
+    issued.cert_chain_pems[0].write_to_path(directory / "cert.pem")
+    issued.private_key_pem.write_to_path(directory / "key.pem")
+    return directory / "cert.pem", directory / "key.pem"
+
+
+@pytest.fixture(params=sorted(SERVERS))
+def server(request: pytest.FixtureRequest) -> str:
+    name: str = request.param
+    return name
+
+
+@asynccontextmanager
+async def connected(
+    server: str, pem: tuple[Path, Path], ca: trustme.CA
+) -> AsyncIterator[tuple[Edge, httpx.AsyncClient]]:
+    """An edge with two sites, and a client that trusts its certificate; HTTP/2 where the server speaks it."""
+    protocols = ("h2", "http/1.1") if server == "hypercorn" else ("http/1.1",)
+    trust = ssl.create_default_context()
+    ca.configure_trust(trust)
+    async with memory_hosting() as hosting:
+        for domain in ("a.test", "b.test"):
+            await hosting.site(domain, FILES)
+        async with (
+            SERVERS[server](hosting.edge, tls=create_context(*pem, protocols)) as port,
+            httpx.AsyncClient(base_url=f"https://127.0.0.1:{port}", http2=True, verify=trust) as client,
+        ):
+            yield hosting.edge, client
+
+
+async def get(client: httpx.AsyncClient, path: str, host: str, name: str = "a.test", **headers: str) -> httpx.Response:
+    return await client.get(path, headers={"host": host, **headers}, extensions={"sni_hostname": name})
+
+
+async def test_the_same_answers(server: str, pem: tuple[Path, Path], authority: trustme.CA) -> None:
+    async with connected(server, pem, authority) as (edge, client):
+        page = await get(client, "/", "a.test")
+        assert page.http_version == ("HTTP/2" if server == "hypercorn" else "HTTP/1.1")
+        assert (page.status_code, page.content) == (200, b"home")
+        assert page.headers["date"] == "Mon, 21 Sep 2026 14:13:20 GMT"
+        assert "server" not in page.headers
+        again = await get(client, "/", "a.test", **{"if-none-match": page.headers["etag"]})
+        assert (again.status_code, again.content) == (304, b"")
+        assert (await get(client, "/big.bin", "a.test")).content == BIG
+        part = await get(client, "/big.bin", "a.test", range="bytes=16-31")
+        assert (part.status_code, part.content) == (206, BIG[:16])
+        moved = await get(client, "/docs?q", "a.test")
+        assert (moved.status_code, moved.headers["location"]) == (308, "/docs/?q")
+        assert (await get(client, "/none", "a.test")).status_code == 404
+        posted = await client.post(
+            "/", headers={"host": "a.test"}, content=b"x" * 100_000, extensions={"sni_hostname": "a.test"}
+        )
+        assert posted.status_code == 405
+        assert edge.cache.size > 0
+
+
+async def test_a_host_that_the_handshake_was_not_for(
+    server: str, pem: tuple[Path, Path], authority: trustme.CA
+) -> None:
+    async with connected(server, pem, authority) as (_, client):
+        assert (await get(client, "/", "a.test")).status_code == 200
+        wrong = await get(client, "/", "b.test")
+        assert wrong.status_code == 421
+        assert wrong.headers["cache-control"] == "no-store"
+        assert (await get(client, "/", "A.test:443")).status_code == 200
+
+
+async def test_clients_without_a_server_name(server: str, pem: tuple[Path, Path], authority: trustme.CA) -> None:
+    async with connected(server, pem, authority) as (_, client):
+        trust = ssl.create_default_context()
+        trust.check_hostname = False
+        trust.verify_mode = ssl.CERT_NONE
+        async with httpx.AsyncClient(
+            base_url=client.base_url, verify=trust
+        ) as nameless:  # 127.0.0.1 is not sent as one
+            assert (await nameless.get("/", headers={"host": "b.test"})).content == b"home"
+
+
+@pytest.mark.parametrize("content", ["", "-----BEGIN CERTIFICATE-----\nnonsense\n-----END CERTIFICATE-----\n"])
+def test_a_bad_certificate(tmp_path: Path, pem: tuple[Path, Path], content: str) -> None:
+    (tmp_path / "bad.pem").write_text(content)
+    with pytest.raises(TlsError, match=r"bad\.pem"):
+        create_context(tmp_path / "bad.pem", pem[1], ("http/1.1",))
+    with pytest.raises(TlsError, match="No such file"):
+        create_context(tmp_path / "absent.pem", pem[1], ("http/1.1",))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("options", [("--http-server", "hypercorn"), ("--workers", "2")])
+def test_served_by_the_command(
+    tmp_path: Path, pem: tuple[Path, Path], authority: trustme.CA, options: tuple[str, ...]
+) -> None:
+    trust = ssl.create_default_context()
+    authority.configure_trust(trust)
+    certificate, key = map(str, pem)
+    with Serve(tmp_path, "--tls-cert", certificate, "--tls-key", key, *options) as serve:
+        serve.site("a.localhost", {"index.html": b"home"})
+        with httpx.Client(http2=True, verify=trust) as client:
+            answer = client.get(
+                f"https://127.0.0.1:{serve.edge_port}/",
+                headers={"host": "a.localhost"},
+                extensions={"sni_hostname": "a.localhost"},
+            )
+        assert (answer.content, answer.http_version) == (b"home", "HTTP/2" if "hypercorn" in options else "HTTP/1.1")
+        assert serve.stop() == 0
