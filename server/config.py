@@ -128,6 +128,11 @@ class Settings(BaseSettings):
         return self
 
     @property
+    def visitors(self) -> str:
+        """The edge's address as a URL."""
+        return f"{'https' if self.tls_cert else 'http'}://{self.edge}"
+
+    @property
     def worker_count(self) -> int:
         """`workers`, with 0 resolved to the number of cores this process may use."""
         return self.workers or len(os.sched_getaffinity(0))

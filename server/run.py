@@ -144,8 +144,7 @@ def _announce(settings: Settings, on_ready: Callable[[Settings], None] | None) -
     """Once every worker serves, say so."""
     while not _is_ready(settings.control):
         time.sleep(0.05)
-    scheme = "http" if settings.tls_cert is None else "https"
-    logger.info("serving", visitors=f"{scheme}://{settings.edge}", operators=f"http://{settings.control}")
+    logger.info("serving", visitors=settings.visitors, operators=f"http://{settings.control}")
     if on_ready is not None:
         on_ready(settings)
 

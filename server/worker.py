@@ -112,6 +112,7 @@ def _control_server(task: Task, stores: Stores, node: NodeMap) -> Listener:
         max_file_bytes=task.settings.max_file_bytes,
         root_key_hash=task.root_key_hash,
         readiness=lambda: _readiness(node),
+        visitors=task.settings.visitors,
     )
     return control_server(create_app(stores.metadata, stores.blobs, config))
 

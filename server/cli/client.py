@@ -86,6 +86,15 @@ class Client:
     ) -> None:
         await self._http.aclose()
 
+    async def find_visitors(self) -> str | None:
+        """The address at which the server answers visitors, if it says so."""
+        answer = await self._http.get(f"{self._url}/readyz")  # 503 while it starts says it as well
+        try:
+            address = answer.json().get("visitors")
+        except (ValueError, AttributeError):
+            return None
+        return address if isinstance(address, str) else None
+
     async def find_space(self, ref: str) -> str | None:
         """The id of the space that `ref` (an id or `@alias`) names."""
         answer = await self._find(f"space/{_segment(ref)}/fetch")

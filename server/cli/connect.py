@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from urllib.parse import urlsplit
 
 from server.cli.client import Endpoint, is_local
 from server.cli.errors import USAGE, CliError
@@ -25,13 +26,14 @@ class Connection:
     endpoint: Endpoint
     settings: Settings
 
-    def visitors_url(self, domain: str) -> str:
-        """Where a browser finds `domain`; scheme and port are known only of a server on this machine."""
+    def visitors_url(self, domain: str, visitors: str | None) -> str:
+        """Where a browser finds `domain`. What the server says of its address, `visitors`, counts if it is on this
+        machine: elsewhere something may stand in front of it."""
         if not is_local(self.endpoint.url):
             return f"http://{domain}/"
-        scheme, usual = ("https", 443) if self.settings.tls_cert else ("http", 80)
-        port = self.settings.edge.port
-        return f"{scheme}://{domain}/" if port == usual else f"{scheme}://{domain}:{port}/"
+        address = urlsplit(visitors or self.settings.visitors)
+        usual = address.port == {"http": 80, "https": 443}[address.scheme]
+        return f"{address.scheme}://{domain}/" if usual else f"{address.scheme}://{domain}:{address.port}/"
 
 
 def connect(url: str | None, key: str | None, data_dir: Path | None) -> Connection:

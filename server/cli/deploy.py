@@ -104,7 +104,7 @@ async def _deploy(directory: Path, wishes: _Wishes, where: _Where, *, dry_run: b
 async def _rehearse(connection: Connection, target: Target, found: Scan) -> _Report:
     async with Client(connection.endpoint) as client:
         place = await find_place(client, target)
-    url = connection.visitors_url(target.domain)
+        url = connection.visitors_url(target.domain, await client.find_visitors())
     facts = {
         **_common_facts(target, url, found),
         "dryRun": True,
@@ -125,8 +125,8 @@ async def _publish(connection: Connection, target: Target, found: Scan, uploadin
     started = time.monotonic()
     async with Client(connection.endpoint) as client:
         outcome = await publish(client, found, target, uploading)
-    seconds = time.monotonic() - started
-    url = connection.visitors_url(target.domain)
+        seconds = time.monotonic() - started
+        url = connection.visitors_url(target.domain, await client.find_visitors())
     facts = {
         **_common_facts(target, url, found),
         "dryRun": False,

@@ -165,7 +165,7 @@ def _welcome(connection: Connection) -> None:
     command = "spacelane" if shutil.which("spacelane") else sys.argv[0]
     options = f"--data-dir {data_dir}" + (f" --url {url}" if url != local_url(DEFAULT_CONTROL) else "")
     rows: console.Rows = [
-        ("Demo site", console.link(connection.visitors_url(DEMO_DOMAIN))),
+        ("Demo site", console.link(connection.visitors_url(DEMO_DOMAIN, None))),
         ("API reference", console.link(f"{url}/docs")),
         ("Secret key", connection.endpoint.key),
         ("kept in", connection.endpoint.source),

@@ -42,4 +42,5 @@ class ControlConfig:
     root_key_hash: str | None = None
     default_workspace_id: str = DEFAULT_WORKSPACE_ID
     readiness: Callable[[], Readiness] = _always_ready
+    visitors: str | None = None  # the edge's address, such as http://127.0.0.1:8080, for tools that name a page
     clock: Callable[[], Millis] = _system_clock

@@ -29,6 +29,7 @@ async def readyz(request: Request) -> Response:
         "status": "ready" if ready else "not ready",
         "store": "reachable" if reachable else "unreachable",
         "workers": dict(readiness.workers),
+        "visitors": gate.config.visitors,
     }
     return JSONResponse(facts, 200 if ready else 503)
 

@@ -198,3 +198,17 @@ async def test_a_key_that_no_header_carries() -> None:
 )
 def test_is_local(url: str, local: bool) -> None:
     assert is_local(url) is local
+
+
+@pytest.mark.parametrize(
+    ("body", "address"),
+    [
+        ('{"visitors": "http://127.0.0.1:9"}', "http://127.0.0.1:9"),
+        ('{"visitors": 9}', None),
+        ("[]", None),
+        ("x", None),
+    ],
+)
+async def test_where_visitors_are_answered(body: str, address: str | None) -> None:
+    async with scripted(answer(200, body)) as (client, _):
+        assert await client.find_visitors() == address

@@ -115,7 +115,7 @@ def test_deploy(run: Run, at: list[str], server: Serve, site: Path) -> None:
     assert code == 0
     assert "Published  3 files, 13 bytes" in out
     assert "Sent       13 bytes in" in out
-    assert "http://first.localhost:8080/" in out
+    assert f"http://first.localhost:{server.edge_port}/" in out
     assert "Skipped .env: hidden" in err
     assert "Uploading 3 files: 100% (13 bytes of 13 bytes)" in err
     assert server.get("first.localhost").body == b"home"
@@ -143,7 +143,7 @@ def test_deploy_in_json(run: Run, at: list[str], server: Serve, tmp_path: Path) 
         "ok": True,
         "dryRun": False,
         "domain": "json.localhost",
-        "url": "http://json.localhost:8080/",
+        "url": f"http://json.localhost:{server.edge_port}/",
         "space": report["space"],
         "site": report["site"],
         "prefix": "",
@@ -247,7 +247,7 @@ class TestConnect:
     def test_what_is_given(self) -> None:
         connection = connect("https://control.example/", "sk-given", None)
         assert (connection.endpoint.url, connection.endpoint.key) == ("https://control.example/", "sk-given")
-        assert connection.visitors_url("a.example") == "http://a.example/"
+        assert connection.visitors_url("a.example", None) == "http://a.example/"
 
     def test_the_settings_of_this_machine(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         (tmp_path / "spacelane.toml").write_text('control = "0.0.0.0:9081"\nedge = "[::]:9080"\n')
@@ -255,14 +255,15 @@ class TestConnect:
         connection = connect(None, None, None)
         assert connection.endpoint.url == "http://127.0.0.1:9081"
         assert connection.endpoint.key == "sk-from-the-environment"
-        assert connection.visitors_url("a.localhost") == "http://a.localhost:9080/"
+        assert connection.visitors_url("a.localhost", None) == "http://a.localhost:9080/"
+        assert connection.visitors_url("a.localhost", "https://0.0.0.0:443") == "https://a.localhost/"
 
     def test_a_server_with_a_certificate(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setenv("SPACELANE_TLS_CERT", "cert.pem")
         monkeypatch.setenv("SPACELANE_TLS_KEY", "key.pem")
-        assert connect(None, "sk-x", None).visitors_url("a.example") == "https://a.example:8080/"
+        assert connect(None, "sk-x", None).visitors_url("a.example", None) == "https://a.example:8080/"
         monkeypatch.setenv("SPACELANE_EDGE", ":443")
-        assert connect(None, "sk-x", None).visitors_url("a.example") == "https://a.example/"
+        assert connect(None, "sk-x", None).visitors_url("a.example", None) == "https://a.example/"
 
     def test_the_key_in_the_data_directory(self, tmp_path: Path) -> None:
         (tmp_path / "data" / "demo").mkdir(parents=True)

@@ -30,7 +30,7 @@ async def test_healthy_and_ready(api: Api) -> None:
     answer = await api.http.get("/healthz")
     assert (answer.status_code, answer.json()) == (200, {"status": "alive"})
     answer = await api.http.get("/readyz")
-    facts = {"status": "ready", "store": "reachable", "workers": {"worker-0": "serving"}}
+    facts = {"status": "ready", "store": "reachable", "workers": {"worker-0": "serving"}, "visitors": None}
     assert (answer.status_code, answer.json()) == (200, facts)
 
 
@@ -41,7 +41,7 @@ async def test_not_ready_until_every_worker_serves(api: Api, setup: Setup) -> No
     workers = {"worker-0": "serving", "worker-1": "starting"}
     assert (answer.status_code, answer.json()) == (
         503,
-        {"status": "not ready", "store": "reachable", "workers": workers},
+        {"status": "not ready", "store": "reachable", "workers": workers, "visitors": None},
     )
     assert (await api.http.get("/healthz")).status_code == 200
 
