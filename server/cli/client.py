@@ -88,10 +88,10 @@ class Client:
 
     async def find_visitors(self) -> str | None:
         """The address at which the server answers visitors, if it says so."""
-        answer = await self._http.get(f"{self._url}/readyz")  # 503 while it starts says it as well
         try:
+            answer = await self._http.get(f"{self._url}/readyz")  # 503 while it starts says it as well
             address = answer.json().get("visitors")
-        except (ValueError, AttributeError):
+        except (httpx.HTTPError, ValueError, AttributeError):
             return None
         return address if isinstance(address, str) else None
 
