@@ -1,7 +1,8 @@
-"""Sites: create, list, fetch, update, delete."""
+"""Sites: create, list, fetch, status, update, delete."""
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from typing import Annotated, TypeAlias, cast
 
 from fastapi import APIRouter, Query
@@ -12,9 +13,11 @@ from server.control.call import Call, CurrentCall
 from server.control.fields import Alias, Body, Description, Folder, MetaUpdate, Name, NamedFile, NoFields
 from server.control.gate import ControlRoute, declare
 from server.control.pagination import META_FILTER_PARAMETER, CurrentListQuery, MetaFilter, render_page
-from server.control.views import IdView, ListView, SiteView
+from server.control.views import IdView, ListView, NamedFileView, ProblemView, SiteStatusView, SiteView
 from server.edge.hosts import parse_domain
-from storage.models import NewSite, SitePatch
+from server.edge.rule_files import compile_file, rule_files
+from storage.models import NewSite, Site, SitePatch
+from storage.paths import join
 
 router = APIRouter(route_class=ControlRoute, tags=["Sites"])
 
@@ -77,6 +80,29 @@ async def list_sites(
 async def fetch_site(spaceId: str, siteId: str, call: CurrentCall) -> Response:
     """Fetch a site by its id or alias."""
     return call.answer(SiteView.model_validate(await call.get_site(await call.get_space(spaceId), siteId)))
+
+
+@router.get("/space/{spaceId}/site/{siteId}/status", **declare("sites:read", SiteStatusView))
+async def site_status(spaceId: str, siteId: str, call: CurrentCall) -> Response:
+    """Tell whether the files that a site names are there, and what is wrong with its rule files, line by line."""
+    site = await call.get_site(await call.get_space(spaceId), siteId)
+    named = [await _named(call, site, name) for name in (site.index, site.not_found)]
+    problems: list[ProblemView] = []
+    unlisted = 0
+    for path, kind in rule_files(site).items():
+        if file := await call.metadata.find_file(site.space_id, path):
+            compiled = await compile_file(call.blobs, kind, file.digest)
+            problems += [ProblemView(file=path, **asdict(problem)) for problem in compiled.problems]
+            unlisted += compiled.unlisted
+    view = SiteStatusView(
+        id=site.id, domain=site.domain, index=named[0], not_found=named[1], problems=problems, unlisted=unlisted
+    )
+    return call.answer(view)
+
+
+async def _named(call: Call, site: Site, name: str) -> NamedFileView:
+    path = join(site.prefix, name)
+    return NamedFileView(path=path, exists=await call.metadata.find_file(site.space_id, path) is not None)
 
 
 @router.post("/space/{spaceId}/site/{siteId}/update", **declare("sites:write", IdView))

@@ -121,6 +121,34 @@ class SiteView(View):
     updated_at: Time
 
 
+class NamedFileView(View):
+    """A file that the site names, and whether it is in the space."""
+
+    path: str
+    exists: bool
+
+
+class ProblemView(View):
+    """A line of a rule file that does not do what it says. `leftOut`: it has no effect at all."""
+
+    file: str
+    line: int
+    text: str
+    reason: str
+    left_out: bool
+
+
+class SiteStatusView(View):
+    """`unlisted` counts problems beyond those that are listed."""
+
+    id: str
+    domain: str
+    index: NamedFileView
+    not_found: NamedFileView
+    problems: list[ProblemView]
+    unlisted: int
+
+
 def path_id(path: str) -> str:
     """A file's id: its path in base64url, without padding."""
     return base64.urlsafe_b64encode(path.encode()).decode().rstrip("=")

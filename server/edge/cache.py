@@ -9,6 +9,7 @@ from typing import Generic, TypeVar
 from cachetools import LRUCache
 
 from server.edge.response import Representation
+from server.edge.visitor import Inputs
 
 # What an entry costs beside its body: the key, the header tuples and the objects around them, measured with
 # tracemalloc over 10,000 entries (1,330 bytes) and rounded up.
@@ -47,6 +48,13 @@ class CacheStats:
     evictions: int = 0
 
 
+@dataclass(frozen=True, slots=True)
+class Depends:
+    """Stands where the answer depends on more of the request: it is kept under a key that has these inputs too."""
+
+    inputs: Inputs
+
+
 class ResponseCache:
     """Representations by whatever decides them, `max_bytes` in all.
 
@@ -58,9 +66,9 @@ class ResponseCache:
         self.stats = CacheStats()
         # One file may take at most a sixteenth, so that a few large ones do not empty the cache of everything else.
         self.max_body = min(max_bytes // 16, 4 * 1024 * 1024)
-        self._entries: LRU[Hashable, Representation] = LRU(max_bytes, _cost, self._count_eviction)
+        self._entries: LRU[Hashable, Representation | Depends] = LRU(max_bytes, _cost, self._count_eviction)
 
-    def get(self, key: Hashable) -> Representation | None:
+    def get(self, key: Hashable) -> Representation | Depends | None:
         """The entry, made the most recently used."""
         found = self._entries.get(key)
         if found is None:
@@ -69,7 +77,7 @@ class ResponseCache:
             self.stats.hits += 1
         return found
 
-    def put(self, key: Hashable, value: Representation) -> None:
+    def put(self, key: Hashable, value: Representation | Depends) -> None:
         """Keep it, unless it alone is larger than the whole cache."""
         if _cost(value) <= self._entries.maxsize:
             self._entries[key] = value
@@ -79,9 +87,11 @@ class ResponseCache:
         """Bytes in use, overhead included."""
         return int(self._entries.currsize)
 
-    def _count_eviction(self, _key: Hashable, _value: Representation) -> None:
+    def _count_eviction(self, _key: Hashable, _value: Representation | Depends) -> None:
         self.stats.evictions += 1
 
 
-def _cost(value: Representation) -> int:
-    return ENTRY_OVERHEAD + (len(value.body) if isinstance(value.body, bytes) else 0)
+def _cost(value: Representation | Depends) -> int:
+    if isinstance(value, Depends) or not isinstance(value.body, bytes):
+        return ENTRY_OVERHEAD
+    return ENTRY_OVERHEAD + len(value.body)

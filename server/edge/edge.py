@@ -3,7 +3,7 @@
 `respond_nowait` answers from memory or says None; `respond` may ask the stores. Both use the same pure functions:
 
 1. the host → a site            (`router`)
-2. the path → a representation  (`paths`, kept in `cache`)
+2. the path → a representation  (`library`)
 3. what this request gets of it (`conditions.finish`)
 """
 
@@ -11,16 +11,15 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Hashable
+from collections.abc import Callable
 from functools import lru_cache
 
 from server.edge.cache import ResponseCache
 from server.edge.changes import Follower, Node
 from server.edge.conditions import finish, http_date
-from server.edge.flights import Flights
 from server.edge.hosts import HostError, parse_authority
-from server.edge.media_types import content_type
-from server.edge.paths import Found, Redirect, candidates, decode_path, last_change, resolve
+from server.edge.library import Library
+from server.edge.paths import decode_path
 from server.edge.request import Refusal, Request
 from server.edge.response import (
     OPTIONS,
@@ -28,22 +27,18 @@ from server.edge.response import (
     Parts,
     Representation,
     Response,
-    error_representation,
-    file_representation,
     page,
-    redirect,
     stamp,
 )
 from server.edge.router import Lookup, Router
 from storage.blobs import BlobReader, BlobStore
 from storage.errors import Corrupt, Unavailable
 from storage.metadata import EdgeMetadata
-from storage.models import Blob, File, HostedSite, Millis
+from storage.models import HostedSite
 
 logger = logging.getLogger("spacelane.edge")
 
 NO_SITE = page(404, "There is no site here. If it is yours, bind this domain to a space.")
-NO_FILE = page(404, "There is nothing at this address.")
 AWAY = page(503, "The site cannot be read just now. Please try again in a moment.")
 BROKEN = page(500, "The file is damaged in storage. The operator has been told.")
 NOT_ALLOWED = page(405, "This site can be read, and nothing else: use GET or HEAD.")
@@ -65,12 +60,11 @@ class Edge:
         applied: Callable[[int], None] = lambda revision: None,
     ) -> None:
         """`clock` gives seconds since the epoch; `applied` is told each revision that this worker has reached."""
-        self._metadata = metadata
         self._blobs = blobs
         self._clock = clock
         self._router = Router(metadata)
-        self._loads: Flights[Hashable, Representation] = Flights()
         self.cache = ResponseCache(cache_bytes)
+        self._library = Library(metadata, blobs, self.cache, clock)
         self.follower = Follower(metadata, node, self._router.apply, self._router.clear, applied)
         self._date: tuple[int, bytes] = (-1, b"")
 
@@ -125,8 +119,7 @@ class Edge:
         stored = self._stored_nowait(site, request)
         if stored is not None or site is None:
             return stored or NO_SITE
-        path = decode_path(request.path)
-        return await self._loads.join((site.site.id, site.version, path), lambda: self._load(site, path))
+        return await self._library.find(site, decode_path(request.path), request)
 
     def _stored_nowait(self, site: HostedSite | None, request: Request) -> Representation | None:
         if request.path == "*":
@@ -138,47 +131,7 @@ class Edge:
             return OPTIONS
         if request.method not in ("GET", "HEAD"):
             return NOT_ALLOWED
-        return self.cache.get((site.site.id, site.version, path))
-
-    async def _load(self, site: HostedSite, path: str) -> Representation:
-        """The representation of `path`, by one look-up of names and at most one read; kept if it fits."""
-        wanted = candidates(path, site.site)
-        files = await self._metadata.find_files(site.site.space_id, wanted.names(), site.files_revision)
-        key = (site.site.id, site.version, path)
-        match resolve(path, wanted, files):
-            case Found(file):
-                return await self._load_file(key, file, last_change(wanted, files, site.site))
-            case Redirect(location, status):
-                stored = redirect(status, location)
-                self.cache.put(key, stored)
-                return stored
-            case missing:
-                # Not kept by path: a scan of paths that do not exist would push out the pages that do.
-                return NO_FILE if missing.page is None else await self._load_error_page(site, missing.page)
-
-    async def _load_file(self, key: Hashable, file: File, modified: Millis) -> Representation:
-        blob, body = await self._body(file)
-        # A second change within one second is dated in the next one (`MetadataStore.put_files`); Last-Modified may not
-        # lie in the future (RFC 9110 §8.8.2.1), so until then it says less and is not kept.
-        now = int(self._clock())
-        date = http_date(min(modified // 1000, now))
-        stored = file_representation(blob, body, content_type(file.path), modified, date)
-        if modified // 1000 <= now:
-            self.cache.put(key, stored)
-        return stored
-
-    async def _load_error_page(self, site: HostedSite, file: File) -> Representation:
-        key = (site.site.id, site.version, "404", file.path)
-        stored = self.cache.get(key)
-        if stored is None:
-            blob, body = await self._body(file)
-            stored = error_representation(blob, body, content_type(file.path))
-            self.cache.put(key, stored)
-        return stored
-
-    async def _body(self, file: File) -> tuple[Blob, bytes | Blob]:
-        blob = Blob(digest=file.digest, size=file.size)
-        return blob, blob if blob.size > self.cache.max_body else await self._blobs.read(blob.digest)
+        return self._library.find_nowait(site, path, request)
 
 
 def _host(request: Request) -> str | None:

@@ -22,6 +22,10 @@ FIELDS = {
     b"if-unmodified-since": "if_unmodified_since",
     b"if-range": "if_range",
     b"range": "range",
+    b"cookie": "cookie",
+    b"accept": "accept",
+    b"accept-language": "accept_language",
+    b"sec-fetch-dest": "sec_fetch_dest",
 }
 
 _ABSOLUTE = re.compile(rb"[A-Za-z][A-Za-z0-9+.-]*://([^/?#]*)(.*)", re.DOTALL)
@@ -53,6 +57,10 @@ class Request:
     if_unmodified_since: str | None = None
     if_range: str | None = None
     range: str | None = None
+    cookie: str | None = None
+    accept: str | None = None
+    accept_language: str | None = None
+    sec_fetch_dest: str | None = None
 
 
 def split_target(target: bytes) -> tuple[bytes | None, bytes, bytes]:
@@ -102,7 +110,8 @@ def read_request(
             hosts.append(value.strip(b" \t"))
         elif field := FIELDS.get(name):
             text = value.decode("latin-1").strip(" \t")
-            fields[field] = f"{fields[field]}, {text}" if field in fields else text
+            comma = "; " if field == "cookie" else ", "  # RFC 9113 §8.2.3: HTTP/2 splits cookies
+            fields[field] = f"{fields[field]}{comma}{text}" if field in fields else text
     # RFC 9112 §3.2: HTTP/1.1 has to name one host, even beside an absolute-form target, which then replaces it.
     if len(hosts) > 1 or (not hosts and version == "1.1"):
         raise Refusal(400, "the request has to have one Host header")

@@ -119,15 +119,33 @@ def file_representation(
     return Representation(200, headers, body, etag, modified // 1000)
 
 
-def error_representation(blob: Blob, body: bytes | Blob, content_type: str) -> Representation:
-    """The 404 that shows a site's own page. It has no validators: a 304 would lose the status."""
+def error_representation(blob: Blob, body: bytes | Blob, content_type: str, status: int = 404) -> Representation:
+    """The error that shows a site's own page. It has no validators: a 304 would lose the status."""
     headers = (
         (b"content-type", content_type.encode("ascii")),
         (b"content-length", str(blob.size).encode()),
         NO_STORE,
         NOSNIFF,
     )
-    return Representation(404, headers, body)
+    return Representation(status, headers, body)
+
+
+def varying(headers: Headers, fields: Iterable[bytes]) -> Headers:
+    """`headers` of an answer that depended on these fields of the request: Vary says so, and one that depended on a
+    cookie is for nobody else's eyes."""
+    fields = tuple(fields)
+    if not fields:
+        return headers
+    out = []
+    vary = b", ".join(fields)
+    for name, value in headers:
+        if name == b"vary":
+            vary = b", ".join([value, *(field for field in fields if field not in value.lower().split(b", "))])
+        elif name == b"cache-control" and b"cookie" in fields and b"no-store" not in value:
+            out.append((name, b"private, " + value.replace(b"public, ", b"").replace(b"public", b"max-age=0")))
+        else:
+            out.append((name, value))
+    return (*out, (b"vary", vary))
 
 
 def page(status: int, detail: str, extra: Iterable[tuple[bytes, bytes]] = ()) -> Page:

@@ -256,7 +256,7 @@ async def test_one_load_a_host_however_many_wait() -> None:
     metadata.gate.set()
     assert {response.body for response in await asyncio.gather(*loading)} == {b"home"}
     assert metadata.calls["find_site"] == 1
-    assert metadata.calls["find_files"] == 1
+    assert metadata.calls["find_files"] == 2  # the page's names, and before that the site's rule files
 
 
 async def test_a_store_that_is_away() -> None:

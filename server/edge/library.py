@@ -1,0 +1,198 @@
+"""From a site and a path to a representation: names, rules, reads, and what of it is kept.
+
+1. the site's rules            (`site_rules`)
+2. the names that could answer (`paths.candidates`, one look-up)
+3. the file, or what a rule of `_redirects` makes of the request
+4. the headers: the site's `_headers`, and Vary for what the rules read
+
+All of it is done once for a version of the site, a path, and the inputs that the site's rules read for that path.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Hashable
+from dataclasses import replace
+
+from server.edge import header_rules
+from server.edge.cache import Depends, ResponseCache
+from server.edge.conditions import http_date
+from server.edge.flights import Flights
+from server.edge.media_types import content_type
+from server.edge.paths import Candidates, Found, Missing, Redirect, Resolution, candidates, last_change, resolve
+from server.edge.redirects import Outcome, match
+from server.edge.request import Request
+from server.edge.response import (
+    Representation,
+    error_representation,
+    file_representation,
+    page,
+    redirect,
+    varying,
+)
+from server.edge.site_rules import RuleBook, SiteRules
+from server.edge.visitor import NO_INPUTS, Inputs, Visitor, is_navigation
+from storage.blobs import BlobStore
+from storage.metadata import EdgeMetadata
+from storage.models import Blob, File, HostedSite, Millis
+
+NO_FILE = page(404, "There is nothing at this address.")
+
+
+class Library:
+    """What one worker's sites answer."""
+
+    def __init__(
+        self, metadata: EdgeMetadata, blobs: BlobStore, cache: ResponseCache, clock: Callable[[], float]
+    ) -> None:
+        self._metadata = metadata
+        self._blobs = blobs
+        self._cache = cache
+        self._clock = clock
+        self._rules = RuleBook(metadata, blobs)
+        self._loads: Flights[Hashable, Representation] = Flights()
+
+    def find_nowait(self, site: HostedSite, path: str, request: Request) -> Representation | None:
+        """The answer to GET of `path` (from `decode_path`) if it is kept."""
+        key = (site.site.id, site.version, path)
+        kept = self._cache.get(key)
+        if isinstance(kept, Depends):
+            kept = self._cache.get((*key, _visitor(path, request).key(kept.inputs)))
+            assert not isinstance(kept, Depends)
+        return kept
+
+    async def find(self, site: HostedSite, path: str, request: Request) -> Representation:
+        """The answer to GET of `path`. Raises `Corrupt`, `Unavailable`."""
+        rules = self._rules.find_nowait(site) or await self._rules.find(site)
+        # Who asks the same shares a load; where rules read more of a request than its path, all that they might read.
+        asked = request if rules.redirects is not None else path
+        key = (site.site.id, site.version, asked)
+        return await self._loads.join(key, lambda: self._load(site, rules, path, request))
+
+    async def _load(self, site: HostedSite, rules: SiteRules, path: str, request: Request) -> Representation:
+        wanted, found, modified = await self._resolve(site, rules, path)
+        visitor = _visitor(path, request)
+        inputs, outcome = _consult(rules, path, request, visitor, exists=_exists(found, wanted))
+        if outcome is not None:
+            stored, keep = await self._follow(site, rules, path, request.query, outcome)
+        elif isinstance(found, Found):
+            stored, keep = await self._show(site, rules, path, found.file, modified), True
+        elif isinstance(found, Redirect):
+            stored, keep = redirect(found.status, found.location), True
+        else:
+            # Not kept by path: a scan of paths that do not exist would push out the pages that do.
+            stored, keep = await self._miss(site, rules, path, found.page), False
+        stored = replace(stored, headers=varying(stored.headers, inputs.vary))
+        if keep and (stored.modified or 0) <= self._clock():
+            self._keep((site.site.id, site.version, path), stored, inputs, visitor)
+        return stored
+
+    def _keep(self, key: tuple[Hashable, ...], stored: Representation, inputs: Inputs, visitor: Visitor) -> None:
+        if inputs:
+            self._cache.put(key, Depends(inputs))
+            key = (*key, visitor.key(inputs))
+        self._cache.put(key, stored)
+
+    async def _resolve(self, site: HostedSite, rules: SiteRules, path: str) -> tuple[Candidates, Resolution, Millis]:
+        """The names, which of them answers, and when that last changed."""
+        wanted = candidates(path, site.site)
+        files = await self._metadata.find_files(site.site.space_id, wanted.names(), site.files_revision)
+        modified = max(last_change(wanted, files, site.site), rules.changed_at)
+        return wanted, resolve(path, wanted, files), modified
+
+    async def _follow(
+        self, site: HostedSite, rules: SiteRules, path: str, query: str, outcome: Outcome
+    ) -> tuple[Representation, bool]:
+        """What a rule gives, and whether it may be kept by path: not if it is one of any number of paths or queries."""
+        written_out = outcome.rule.pattern.path is not None
+        if outcome.location is not None:
+            stored, same = _redirected(outcome.status, outcome.location, query if outcome.passes_query else None)
+            return stored, written_out and same
+        assert outcome.target is not None
+        wanted, found, modified = await self._resolve(site, rules, outcome.target)
+        if isinstance(found, Redirect):  # one hop: the folder's index is shown where it was asked for
+            wanted, found, modified = await self._resolve(site, rules, outcome.target + "/")
+        if outcome.status == 200:
+            if isinstance(found, Found):
+                return await self._show(site, rules, path, found.file, modified), written_out
+            return await self._miss(site, rules, path, found.page if isinstance(found, Missing) else None), False
+        file = found.file if isinstance(found, Found) else None
+        if isinstance(found, Missing) and _exists(found, wanted):
+            file = found.page
+        return await self._miss(site, rules, path, file, outcome.status), False
+
+    async def _show(
+        self, site: HostedSite, rules: SiteRules, path: str, file: File, modified: Millis
+    ) -> Representation:
+        """The 200 for a file. A second change within one second is dated in the next one (`MetadataStore.put_files`);
+        Last-Modified may not lie in the future (RFC 9110 §8.8.2.1), so until then it says less and is not kept."""
+        blob, body = await self._body(file)
+        date = http_date(min(modified // 1000, int(self._clock())))
+        stored = file_representation(blob, body, content_type(file.path), modified, date)
+        return _with_headers(site, rules, path, file, stored)
+
+    async def _miss(
+        self, site: HostedSite, rules: SiteRules, path: str, file: File | None, status: int = 404
+    ) -> Representation:
+        """An error: the site's own page, which is kept for all paths that lack something, or ours."""
+        if file is None:
+            ours = NO_FILE if status == 404 else page(status, "This address is no longer in use.")
+            return _with_headers(site, rules, path, None, ours)
+        key = (site.site.id, site.version, status, file.path)
+        stored = self._cache.get(key)
+        if stored is None:
+            blob, body = await self._body(file)
+            stored = error_representation(blob, body, content_type(file.path), status)
+            self._cache.put(key, stored)
+        assert not isinstance(stored, Depends)
+        return _with_headers(site, rules, path, file, stored)
+
+    async def _body(self, file: File) -> tuple[Blob, bytes | Blob]:
+        blob = Blob(digest=file.digest, size=file.size)
+        return blob, blob if blob.size > self._cache.max_body else await self._blobs.read(blob.digest)
+
+
+def _visitor(path: str, request: Request) -> Visitor:
+    navigation = is_navigation(path, request.sec_fetch_dest, request.accept)
+    return Visitor(request.query, request.cookie, request.accept_language, navigation)
+
+
+def _exists(found: Resolution, wanted: Candidates) -> bool:
+    """Whether a file answers the path, be it with an error because it is the error page."""
+    return not isinstance(found, Missing) or (found.page is not None and found.page.path in wanted.files)
+
+
+def _consult(
+    rules: SiteRules, path: str, request: Request, visitor: Visitor, *, exists: bool
+) -> tuple[Inputs, Outcome | None]:
+    """What the rules read to judge `path`, whoever asks, and what they make of this request."""
+    if rules.redirects is None:
+        return NO_INPUTS, None
+    outcome = match(
+        rules.redirects,
+        path,
+        request.query,
+        cookies=request.cookie,
+        accept_language=request.accept_language,
+        navigation=visitor.navigation,
+        forced_only=exists,
+    )
+    return rules.redirects.inputs_for(path, forced_only=exists), outcome
+
+
+def _redirected(status: int, location: str, query: str | None) -> tuple[Representation, bool]:
+    """A redirect to `location`, and whether it is the same for every query. `query`: the one that `location` ends in,
+    None if it passes none on."""
+    if query == "" and "#" not in location:
+        return redirect(status, location), True  # whatever query comes is appended
+    stored = redirect(status, location)
+    headers = (*stored.headers, (b"location", location.encode("ascii")))
+    return replace(stored, location=None, headers=headers), query is None
+
+
+def _with_headers(
+    site: HostedSite, rules: SiteRules, path: str, file: File | None, stored: Representation
+) -> Representation:
+    if rules.headers is None:
+        return stored
+    served = None if file is None else "/" + file.path.removeprefix(site.site.prefix).lstrip("/")
+    return replace(stored, headers=header_rules.apply(rules.headers, path, served, stored.status, stored.headers))
