@@ -58,6 +58,19 @@ class Uvicorn(uvicorn.Server):
     def capture_signals(self) -> Iterator[None]:
         yield
 
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """Finish what is being answered, for a while. What is left then is cut off, so that its tasks end as for any
+        visitor who leaves; uvicorn would cancel them and log each as a fault of ours."""
+        cut = asyncio.get_running_loop().call_later(GRACE_SECONDS - 1, self._cut)
+        try:
+            await super().shutdown(sockets)
+        finally:
+            cut.cancel()
+
+    def _cut(self) -> None:
+        for connection in list(self.server_state.connections):
+            connection.transport.abort()
+
     async def listen(self, sock: socket.socket) -> None:
         """Serve until `stop`."""
         await self.serve(sockets=[sock])

@@ -46,7 +46,13 @@ async def _keep_running(name: str, task: Task, stop: asyncio.Event) -> None:
     pause = 0.0
     while not stop.is_set():
         started = loop.time()
-        process = await _start(name, task)
+        try:
+            process = await _start(name, task)
+        except OSError as exc:  # no memory or no process to be had now
+            pause = min(2 * pause + 0.1, MAX_PAUSE_SECONDS)
+            logger.error("a process cannot be started; trying again", name=name, reason=str(exc))
+            await asyncio.wait((stopping,), timeout=pause)
+            continue
         ended = asyncio.create_task(process.wait())
         await asyncio.wait((ended, stopping), return_when=asyncio.FIRST_COMPLETED)
         if not ended.done():

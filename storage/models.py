@@ -105,15 +105,42 @@ class Site:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HostedSite:
-    """A site as the edge needs it: with the revision of its space's files, read in one query."""
+    """What the edge needs of a site, and no more: it keeps many of them, and their owners choose how large the rest is.
 
-    site: Site
+    Read in one query with `files_revision`, the revision of its space's files. The other fields are as in `Site`.
+    """
+
+    id: str
+    space_id: str
+    domain: str
+    prefix: str
+    index: str
+    not_found: str
+    revision: int
+    created_at: Millis
+    settings_at: Millis | None
     files_revision: int
+
+    @classmethod
+    def of(cls, site: Site, files_revision: int) -> HostedSite:
+        """The view of `site`."""
+        return cls(
+            id=site.id,
+            space_id=site.space_id,
+            domain=site.domain,
+            prefix=site.prefix,
+            index=site.index,
+            not_found=site.not_found,
+            revision=site.revision,
+            created_at=site.created_at,
+            settings_at=site.settings_at,
+            files_revision=files_revision,
+        )
 
     @property
     def version(self) -> int:
         """Moves with everything that can change what the site serves."""
-        return max(self.site.revision, self.files_revision)
+        return max(self.revision, self.files_revision)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

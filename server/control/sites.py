@@ -89,7 +89,7 @@ async def site_status(spaceId: str, siteId: str, call: CurrentCall) -> Response:
     named = [await _named(call, site, name) for name in (site.index, site.not_found)]
     problems: list[ProblemView] = []
     unlisted = 0
-    for path, kind in rule_files(site).items():
+    for path, kind in rule_files(site.prefix).items():
         if file := await call.metadata.find_file(site.space_id, path):
             compiled = await compile_file(call.blobs, kind, file.digest)
             problems += [ProblemView(file=path, **asdict(problem)) for problem in compiled.problems]

@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import AsyncGenerator
 from contextlib import aclosing, suppress
 
-from starlette.types import ASGIApp, Receive, Scope, Send
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from server.doors.tls import EXTENSION, server_name
 from server.edge.edge import Edge
@@ -14,6 +14,7 @@ from server.edge.request import Refusal, read_request
 from server.edge.response import Body, Parts
 from storage.blobs import BlobReader
 
+SEND_SECONDS = 30.0  # for one message to be taken by who asked for it
 MAX_DRAIN_BYTES = 1024 * 1024  # of a body that nobody wants
 
 
@@ -50,17 +51,47 @@ def create_app(edge: Edge) -> ASGIApp:
 
 
 def for_hypercorn(app: ASGIApp) -> ASGIApp:
-    """`app` behind hypercorn, which does not tell it the name of the handshake, and in HTTP/2 drops a connection with
-    everything on it if an answer ends before the request's body does."""
+    """`app` behind hypercorn, which
+
+    * does not tell it the name of the handshake;
+    * in HTTP/2 drops a connection with everything on it if an answer ends before the request's body does;
+    * in HTTP/2 lets an answer to a visitor who has left wait for ever for room to send.
+    """
 
     async def adapted(scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] == "http":
-            if (name := server_name.get()) is not None:
-                scope["extensions"][EXTENSION] = name
-            await _drain(receive)
-        await app(scope, receive, send)
+        if scope["type"] != "http":
+            await app(scope, receive, send)
+            return
+        if (name := server_name.get()) is not None:
+            scope["extensions"][EXTENSION] = name
+        await _drain(receive)
+        gone = asyncio.ensure_future(_wait_for_disconnect(receive))
+
+        async def tell_gone() -> Message:
+            await asyncio.wait((gone,))
+            return {"type": "http.disconnect"}
+
+        async def send_unless_gone(message: Message) -> None:
+            sending = asyncio.ensure_future(send(message))
+            await asyncio.wait((sending, gone), timeout=SEND_SECONDS, return_when=asyncio.FIRST_COMPLETED)
+            if sending.done():
+                sending.result()
+            else:
+                gone.cancel()  # left, or as good as
+                await _cancel(sending)
+
+        try:
+            await app(scope, tell_gone, send_unless_gone)
+        finally:
+            await _cancel(gone)
 
     return adapted
+
+
+async def _cancel(task: asyncio.Future[None]) -> None:
+    task.cancel()
+    with suppress(asyncio.CancelledError):
+        await task
 
 
 async def _drain(receive: Receive) -> None:
@@ -96,9 +127,7 @@ async def _send_body(body: Body, reader: BlobReader | None, receive: Receive, se
                     return
         await send({"type": "http.response.body", "body": b""})
     finally:
-        gone.cancel()
-        with suppress(asyncio.CancelledError):
-            await gone
+        await _cancel(gone)
 
 
 async def _chunks(body: Parts, reader: BlobReader) -> AsyncGenerator[bytes, None]:

@@ -8,6 +8,7 @@ are the edge's own pages. A connection is in one of the phases below, each with 
     READING   a message has begun                  408
     SERVING   uvicorn answers                      none, unless the client stops reading
     WRITING   the client does not take the answer  dropped
+    FLUSHING  all is written, not all of it taken  dropped, if nothing was taken meanwhile
     CLOSING   the last answer is on its way        dropped, sooner if all of it has left
 
 Attributes of uvicorn used here: connections, cycle, flow, headers, loop, parser, server_state, transport, url, and the
@@ -30,6 +31,7 @@ from server.edge.edge import Edge
 from server.edge.request import Refusal, split_target
 from server.edge.response import Response
 
+LAST_CALL_SECONDS = 1.0  # for a request that is on its way when the server stops
 MAX_PIPELINED_BYTES = 64 * 1024  # kept behind a message that is being answered
 MAX_DISCARDED_BYTES = 1024 * 1024  # read and thrown away so that a last answer is not lost to a reset
 
@@ -41,7 +43,8 @@ class Phase(Enum):
     READING = 2
     SERVING = 3
     WRITING = 4
-    CLOSING = 5
+    FLUSHING = 5
+    CLOSING = 6
 
 
 DEADLINES: Mapping[Phase, float] = {  # seconds
@@ -49,6 +52,7 @@ DEADLINES: Mapping[Phase, float] = {  # seconds
     Phase.READING: 10.0,
     Phase.SERVING: float("inf"),
     Phase.WRITING: 30.0,  # without a byte taken
+    Phase.FLUSHING: 30.0,  # likewise
     Phase.CLOSING: 2.0,  # for the client to close; as WRITING while there is something unsent
 }
 
@@ -96,7 +100,9 @@ class EdgeProtocol(HttpToolsProtocol):
         self._buffer = bytearray()
         self._seen = 0  # of _buffer, without the end of a head
         self._head: Head | None = None  # read, its body not yet
-        self._half_closed = False
+        self._had_empty_line = False  # before the request line of the message under way
+        self._last = False  # the next answer is the last, because the client or the server has nothing more to say
+        self._served = False
         self._discarded = 0
         self._unsent = 0
         self._timer: asyncio.TimerHandle | None = None
@@ -126,7 +132,7 @@ class EdgeProtocol(HttpToolsProtocol):
         """The client has nothing more to say. It still gets the answer that it waits for (RFC 9112 §9.6)."""
         if not self._busy:
             return False  # asyncio closes
-        self._half_closed = True
+        self._last = True
         self.cycle.keep_alive = False
         return True
 
@@ -144,13 +150,14 @@ class EdgeProtocol(HttpToolsProtocol):
         except Refusal as refusal:
             self._refuse(refusal)
             return
-        if self._phase is Phase.IDLE and (self._buffer or self._head is not None):
+        if self._phase in (Phase.IDLE, Phase.FLUSHING) and (self._buffer or self._head is not None):
             self._enter(Phase.READING)
 
     def _read_head(self) -> Head | None:
-        # RFC 9112 §2.2: an empty line before the request line is ignored, one.
-        if self._seen == 0 and self._buffer[:2] == b"\r\n":
+        if not self._had_empty_line and self._buffer[:2] == b"\r\n":  # RFC 9112 §2.2: ignored, once
             del self._buffer[:2]
+            self._seen = 0
+            self._had_empty_line = True
         end = find_head_end(self._buffer, self._seen)
         self._seen = len(self._buffer)
         if end < 0:
@@ -158,6 +165,7 @@ class EdgeProtocol(HttpToolsProtocol):
         head = parse_head(bytes(self._buffer[: end - 4]))
         del self._buffer[:end]
         self._seen = 0
+        self._had_empty_line = False
         return head
 
     def _drained(self, head: Head) -> bool:
@@ -179,6 +187,7 @@ class EdgeProtocol(HttpToolsProtocol):
         authority, path, query = split_target(head.target)
         self._head = None
         self._enter(Phase.SERVING)
+        self._served = True
         self.parser = _ReadHead(head)  # type: ignore[assignment]
         self.on_message_begin()
         if self._server_name is not None:
@@ -194,7 +203,7 @@ class EdgeProtocol(HttpToolsProtocol):
             self.on_header(name, value)
         self.expect_100_continue = False
         self.on_headers_complete()
-        if not keep_alive or self._half_closed:
+        if not keep_alive or self._last:
             self.cycle.keep_alive = False
         self.cycle.transport = _LastAnswer(self)  # type: ignore[assignment]
         self.on_message_complete()
@@ -204,7 +213,8 @@ class EdgeProtocol(HttpToolsProtocol):
         self.server_state.total_requests += 1
         if self._phase is Phase.CLOSING or self.transport.is_closing():
             return
-        self._enter(Phase.IDLE)
+        self._unsent = self.transport.get_write_buffer_size()
+        self._enter(Phase.FLUSHING if self._unsent else Phase.IDLE)
         self.flow.resume_reading()
         if self._buffer:
             self._advance()
@@ -218,9 +228,16 @@ class EdgeProtocol(HttpToolsProtocol):
 
     def shutdown(self) -> None:
         """The server stops: finish what is being answered, and nothing more."""
+        self._last = True
         if self._busy:
             self.cycle.keep_alive = False
+        elif self._served and not self._buffer:
+            self.transport.close()
         else:
+            self.loop.call_later(LAST_CALL_SECONDS, self._close_unless_busy)
+
+    def _close_unless_busy(self) -> None:
+        if not self._busy:
             self.transport.close()
 
     def finish_connection(self) -> None:
@@ -232,10 +249,10 @@ class EdgeProtocol(HttpToolsProtocol):
         self._unsent = self.transport.get_write_buffer_size()
         self._enter(Phase.CLOSING)
         self.flow.resume_reading()
-        if self._half_closed or not self.transport.can_write_eof():
-            self.transport.close()
-        else:
+        if self.transport.can_write_eof():
             self.transport.write_eof()
+        else:
+            self.transport.close()
 
     # Deadlines
 
@@ -271,7 +288,9 @@ class EdgeProtocol(HttpToolsProtocol):
         unsent = self.transport.get_write_buffer_size()
         if self._phase is Phase.READING:
             self._refuse(Refusal(408, "the request did not come in time"))
-        elif self._phase is not Phase.IDLE and 0 < unsent < self._unsent:
+        elif self._phase is Phase.FLUSHING and not unsent:
+            self._enter(Phase.IDLE)
+        elif 0 < unsent < self._unsent:
             self._unsent = unsent  # slow, but it does read
             self._enter(self._phase)
         elif unsent:

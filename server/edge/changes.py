@@ -7,11 +7,11 @@ applied. Changes made elsewhere, by another node say, are found by `poll`.
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Callable
-from contextlib import suppress
 from typing import Protocol
 
-from storage.errors import Unavailable
+from storage.errors import StorageError
 from storage.metadata import EdgeMetadata
 from storage.models import Change
 
@@ -19,6 +19,9 @@ BATCH = 1000
 TOO_MANY = 20_000  # applying more than this costs longer than starting afresh
 WAKE_SECONDS = 0.1  # how often an idle worker looks at the node's revision: one read of eight bytes
 POLL_SECONDS = 0.5  # how often it asks the store for what other nodes did; the bound between nodes is twice that
+
+
+logger = logging.getLogger("spacelane.edge")
 
 
 class Node(Protocol):
@@ -63,8 +66,10 @@ class Follower:
     async def run(self) -> None:
         """Follow for ever, so that an idle worker learns of changes too. A store that is away is asked again."""
         while True:
-            with suppress(Unavailable):
+            try:
                 await self.poll()
+            except StorageError as exc:
+                logger.warning("the change log cannot be read, and will be again: %s", exc)
             for _ in range(round(POLL_SECONDS / WAKE_SECONDS)):
                 await asyncio.sleep(WAKE_SECONDS)
                 if self.behind:
@@ -74,6 +79,8 @@ class Follower:
         """Apply whatever the store has that is new, from wherever it came. Raises `Unavailable`."""
         async with self._lock:
             latest = await self._metadata.get_revision()
+            if latest < self._node.revision:
+                logger.warning("the store is at revision %d, behind the %d seen before", latest, self._node.revision)
             if self.revision < 0 or latest - self.revision > TOO_MANY or latest < self._node.revision:
                 self._restart(latest)
             while self.revision < latest:

@@ -9,6 +9,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import time
 from collections.abc import Callable
@@ -36,6 +37,8 @@ from storage.errors import Corrupt, Unavailable
 from storage.metadata import EdgeMetadata
 from storage.models import HostedSite
 
+STORE_SECONDS = 5.0  # for all that an answer needs of the stores: a database that hangs must not hold visitors
+
 logger = logging.getLogger("spacelane.edge")
 
 NO_SITE = page(404, "There is no site here. If it is yours, bind this domain to a space.")
@@ -58,8 +61,11 @@ class Edge:
         cache_bytes: int,
         clock: Callable[[], float] = time.time,
         applied: Callable[[int], None] = lambda revision: None,
+        patience: float = STORE_SECONDS,
     ) -> None:
-        """`clock` gives seconds since the epoch; `applied` is told each revision that this worker has reached."""
+        """`clock` gives seconds since the epoch; `applied` is told each revision that this worker has reached;
+        `patience` is how many seconds the stores have for an answer."""
+        self._patience = patience
         self._blobs = blobs
         self._clock = clock
         self._router = Router(metadata)
@@ -88,11 +94,13 @@ class Edge:
     async def respond(self, request: Request) -> tuple[Response, BlobReader | None]:
         """The answer, always. Where its body is `Parts`, the open blob to read them from, which the caller closes."""
         try:
-            response = finish(await self._find(request), request)
+            async with asyncio.timeout(self._patience):
+                stored = await self._find(request)
+            response = finish(stored, request)
             reader = await self._blobs.open(response.body.blob.digest) if isinstance(response.body, Parts) else None
         except Refusal as refusal:
             response, reader = finish(_refusal_page(refusal), request), None
-        except Unavailable as exc:
+        except (Unavailable, TimeoutError) as exc:
             logger.warning("the store is unavailable: %s", exc)
             response, reader = finish(AWAY, request), None
         except Corrupt as exc:

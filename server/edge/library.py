@@ -53,7 +53,7 @@ class Library:
 
     def find_nowait(self, site: HostedSite, path: str, request: Request) -> Representation | None:
         """The answer to GET of `path` (from `decode_path`) if it is kept."""
-        key = (site.site.id, site.version, path)
+        key = (site.id, site.version, path)
         kept = self._cache.get(key)
         if isinstance(kept, Depends):
             kept = self._cache.get((*key, _visitor(path, request).key(kept.inputs)))
@@ -65,7 +65,7 @@ class Library:
         rules = self._rules.find_nowait(site) or await self._rules.find(site)
         # Who asks the same shares a load; where rules read more of a request than its path, all that they might read.
         asked = request if rules.redirects is not None else path
-        key = (site.site.id, site.version, asked)
+        key = (site.id, site.version, asked)
         return await self._loads.join(key, lambda: self._load(site, rules, path, request))
 
     async def _load(self, site: HostedSite, rules: SiteRules, path: str, request: Request) -> Representation:
@@ -83,7 +83,7 @@ class Library:
             stored, keep = await self._miss(site, rules, path, found.page), False
         stored = replace(stored, headers=varying(stored.headers, inputs.vary))
         if keep and (stored.modified or 0) <= self._clock():
-            self._keep((site.site.id, site.version, path), stored, inputs, visitor)
+            self._keep((site.id, site.version, path), stored, inputs, visitor)
         return stored
 
     def _keep(self, key: tuple[Hashable, ...], stored: Representation, inputs: Inputs, visitor: Visitor) -> None:
@@ -94,9 +94,9 @@ class Library:
 
     async def _resolve(self, site: HostedSite, rules: SiteRules, path: str) -> tuple[Candidates, Resolution, Millis]:
         """The names, which of them answers, and when that last changed."""
-        wanted = candidates(path, site.site)
-        files = await self._metadata.find_files(site.site.space_id, wanted.names(), site.files_revision)
-        modified = max(last_change(wanted, files, site.site), rules.changed_at)
+        wanted = candidates(path, site)
+        files = await self._metadata.find_files(site.space_id, wanted.names(), site.files_revision)
+        modified = max(last_change(wanted, files, site), rules.changed_at)
         return wanted, resolve(path, wanted, files), modified
 
     async def _follow(
@@ -137,7 +137,7 @@ class Library:
         if file is None:
             ours = NO_FILE if status == 404 else page(status, "This address is no longer in use.")
             return _with_headers(site, rules, path, None, ours)
-        key = (site.site.id, site.version, status, file.path)
+        key = (site.id, site.version, status, file.path)
         stored = self._cache.get(key)
         if stored is None:
             blob, body = await self._body(file)
@@ -194,5 +194,5 @@ def _with_headers(
 ) -> Representation:
     if rules.headers is None:
         return stored
-    served = None if file is None else "/" + file.path.removeprefix(site.site.prefix).lstrip("/")
+    served = None if file is None else "/" + file.path.removeprefix(site.prefix).lstrip("/")
     return replace(stored, headers=header_rules.apply(rules.headers, path, served, stored.status, stored.headers))

@@ -15,7 +15,7 @@ from unicodedata import normalize
 from urllib.parse import quote, unquote_to_bytes
 
 from server.edge.request import Refusal
-from storage.models import File, Millis, Site
+from storage.models import File, HostedSite, Millis
 from storage.paths import MAX_BYTES, MAX_SEGMENTS, join
 
 _SLASHES = re.compile(r"/{2,}")
@@ -87,7 +87,7 @@ def encode_path(path: str) -> str:
     return quote(path, safe=_LOCATION_SAFE)
 
 
-def candidates(path: str, site: Site) -> Candidates:
+def candidates(path: str, site: HostedSite) -> Candidates:
     """The names below the site's prefix that could answer `path` (from `decode_path`)."""
     name = path[1:]
     not_found = _error_pages(name, site)
@@ -97,14 +97,14 @@ def candidates(path: str, site: Site) -> Candidates:
     return Candidates(_servable(site, name, name + ".html"), index[0] if index else None, not_found, via_index=False)
 
 
-def _error_pages(name: str, site: Site) -> tuple[str, ...]:
+def _error_pages(name: str, site: HostedSite) -> tuple[str, ...]:
     """One in each folder from the one asked for up to the prefix. No file lies deeper than MAX_SEGMENTS."""
     folders = name.split("/")[:-1][:MAX_SEGMENTS]
     nearest_first = ("/".join(folders[:depth]) for depth in range(len(folders), -1, -1))
     return tuple(join(site.prefix, join(folder, site.not_found)) for folder in nearest_first)
 
 
-def _servable(site: Site, *names: str) -> tuple[str, ...]:
+def _servable(site: HostedSite, *names: str) -> tuple[str, ...]:
     """Names that may ever be served, below the prefix: no rule file at the root, no dot segment but .well-known."""
     return tuple(join(site.prefix, name) for name in names if name not in RULE_FILES and not _is_hidden(name))
 
@@ -132,7 +132,7 @@ def _live(files: Mapping[str, File], name: str) -> File | None:
     return file if file is not None and file.to_revision is None else None
 
 
-def last_change(wanted: Candidates, files: Mapping[str, File], site: Site) -> Millis:
+def last_change(wanted: Candidates, files: Mapping[str, File], site: HostedSite) -> Millis:
     """When what answers for `wanted` last changed. Removals count: a name that is deleted uncovers the next one. So
     does the site's creation: its domain may have shown another tree before."""
     times = [site.created_at, site.settings_at or 0]

@@ -1,7 +1,8 @@
 """From a host to its site: bounded, filled on first use, told of every change.
 
-Sites and misses are kept apart, so that a scan of random hosts evicts no site. One load runs a host at a time. What was
-loading while a change arrived is loaded again: nothing older than the last change applied is ever kept.
+Sites are kept by the domain they are registered at, so a wildcard's takes one place however many hosts it answers for;
+domains that nobody has are kept apart, so a scan of random hosts evicts no site. One load runs a host at a time. What
+was loading while a change arrived is loaded again: nothing older than the last change applied is ever kept.
 """
 
 from __future__ import annotations
@@ -36,7 +37,7 @@ class Router:
         self._metadata = metadata
         self._sites: LRU[str, HostedSite] = LRU(max_sites, on_evict=self._unlink)
         self._misses: LRU[str, None] = LRU(max_misses)
-        self._hosts_of: defaultdict[str, set[str]] = defaultdict(set)  # space → hosts in _sites
+        self._domains_of: defaultdict[str, set[str]] = defaultdict(set)  # space → domains in _sites
         self._flights: Flights[str, HostedSite | None] = Flights()
         self._epoch = 0
 
@@ -45,7 +46,13 @@ class Router:
         site = self._sites.get(host)
         if site is not None:
             return site
-        return None if host in self._misses else Lookup.UNKNOWN
+        for domain in lookup_names(host):
+            site = self._sites.get(domain)
+            if site is not None:
+                return site
+            if domain not in self._misses:
+                return Lookup.UNKNOWN
+        return None
 
     async def find(self, host: str) -> HostedSite | None:
         """The site or None. Raises `Unavailable`; then nothing that is known is lost."""
@@ -55,50 +62,42 @@ class Router:
         return await self._flights.join(host, lambda: self._load(host))
 
     async def _load(self, host: str) -> HostedSite | None:
+        domains = lookup_names(host)
         epoch = -1
         site = None
         while epoch != self._epoch:  # a change came while we waited: what we read may be from before it
             epoch = self._epoch
-            site = await self._metadata.find_site(lookup_names(host))
-        if site is None:
-            self._misses[host] = None
-        else:
-            self._sites[host] = site
-            self._hosts_of[site.site.space_id].add(host)
+            site = await self._metadata.find_site(domains)
+        for domain in domains:
+            if site is not None and site.domain == domain:
+                self._sites[domain] = site
+                self._domains_of[site.space_id].add(domain)
+                break
+            self._misses[domain] = None
         return site
 
     def apply(self, change: Change) -> None:
         """Forget what `change` may have made untrue."""
         self._epoch += 1
         if change.space_id is not None:
-            for host in self._hosts_of.pop(change.space_id, ()):
-                self._sites.pop(host, None)
+            for domain in self._domains_of.pop(change.space_id, ()):
+                self._sites.pop(domain, None)
         for domain in change.hosts:
-            if domain.startswith("*."):
-                self._forget_below(domain[1:])
-            else:
-                self._forget(domain)
+            site = self._sites.pop(domain, None)
+            if site is not None:
+                self._unlink(domain, site)
+            self._misses.pop(domain, None)
 
     def clear(self) -> None:
         """Forget everything."""
         self._epoch += 1
         self._sites.clear()
         self._misses.clear()
-        self._hosts_of.clear()
+        self._domains_of.clear()
 
-    def _forget(self, host: str) -> None:
-        site = self._sites.pop(host, None)
-        if site is not None:
-            self._unlink(host, site)
-        self._misses.pop(host, None)
-
-    def _forget_below(self, suffix: str) -> None:
-        for host in [host for host in (*self._sites, *self._misses) if host.endswith(suffix)]:
-            self._forget(host)
-
-    def _unlink(self, host: str, site: HostedSite) -> None:
-        hosts = self._hosts_of.get(site.site.space_id)
-        if hosts is not None:
-            hosts.discard(host)
-            if not hosts:
-                del self._hosts_of[site.site.space_id]
+    def _unlink(self, domain: str, site: HostedSite) -> None:
+        domains = self._domains_of.get(site.space_id)
+        if domains is not None:
+            domains.discard(domain)
+            if not domains:
+                del self._domains_of[site.space_id]

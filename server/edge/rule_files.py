@@ -10,7 +10,7 @@ from server.edge.header_rules import HeaderRules, compile_headers
 from server.edge.redirects import Redirects, compile_redirects
 from server.edge.rule_lines import MAX_FILE
 from storage.blobs import BlobStore
-from storage.models import Digest, Site
+from storage.models import Digest
 from storage.paths import join
 
 Compiled: TypeAlias = Redirects | HeaderRules
@@ -21,9 +21,9 @@ _COMPILERS: Mapping[str, Callable[[str], Compiled]] = {REDIRECTS: compile_redire
 MAX_READ_BYTES = 4 * MAX_FILE + 4  # enough for the compiler to see that a file is too long, in any script
 
 
-def rule_files(site: Site) -> dict[str, str]:
-    """The kind of each rule file by its path in the space."""
-    return {join(site.prefix, name): name for name in _COMPILERS}
+def rule_files(prefix: str) -> dict[str, str]:
+    """The kind of each rule file of a site with that prefix, by its path in the space."""
+    return {join(prefix, name): name for name in _COMPILERS}
 
 
 async def compile_file(blobs: BlobStore, kind: str, digest: Digest) -> Compiled:

@@ -50,7 +50,7 @@ class RuleBook:
 
     def find_nowait(self, site: HostedSite) -> SiteRules | None:
         """The rules if they are at hand, else None."""
-        sources = self._sources.get((site.site.id, site.version))
+        sources = self._sources.get((site.id, site.version))
         if sources is None:
             return None
         redirects, headers = self._kept(REDIRECTS, sources.redirects), self._kept(HEADERS, sources.headers)
@@ -60,7 +60,7 @@ class RuleBook:
 
     async def find(self, site: HostedSite) -> SiteRules:
         """The rules. Raises `Corrupt`, `Unavailable`."""
-        key = site.site.id, site.version
+        key = site.id, site.version
         sources = self._sources.get(key)
         if sources is None:
             sources = self._sources[key] = await self._finding.join(key, lambda: self._find_sources(site))
@@ -71,8 +71,8 @@ class RuleBook:
         return None if digest is None else self._compiled.get((kind, digest))
 
     async def _find_sources(self, site: HostedSite) -> _Sources:
-        kinds = rule_files(site.site)
-        found = await self._metadata.find_files(site.site.space_id, kinds, site.files_revision)
+        kinds = rule_files(site.prefix)
+        found = await self._metadata.find_files(site.space_id, kinds, site.files_revision)
         # A file that is gone changed something when it went.
         changes = [file.modified_at if file.removed_at is None else file.removed_at for file in found.values()]
         live = {kinds[path]: file.digest for path, file in found.items() if file.to_revision is None}

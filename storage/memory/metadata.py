@@ -75,7 +75,7 @@ class MemoryMetadata:
         for domain in domains:
             if domain in self._domains:
                 site = self._sites[self._domains[domain]]
-                return HostedSite(site=site, files_revision=self._spaces[site.space_id].revision)
+                return HostedSite.of(site, self._spaces[site.space_id].revision)
         return None
 
     async def find_files(self, space_id: str, paths: Collection[str], revision: int) -> Mapping[str, File]:

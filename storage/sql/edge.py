@@ -7,9 +7,9 @@ from dataclasses import replace
 
 from sqlalchemy import bindparam, func, select, true, tuple_
 
-from storage.models import Change, File, HostedSite
+from storage.models import DEFAULT_INDEX, DEFAULT_NOT_FOUND, Change, File, HostedSite
 from storage.sql.database import Verbs
-from storage.sql.rows import FILE, SITE
+from storage.sql.rows import FILE
 from storage.sql.sources import PATHS, paths_json
 from storage.sql.tables import changes, files, sites, spaces, store_state
 
@@ -23,7 +23,12 @@ _CHANGES = (
 )
 
 _SITES = (
-    select(*SITE.columns, spaces.c.revision.label("files_revision"))
+    select(
+        *(sites.c[name] for name in ("id", "space_id", "domain", "prefix", "revision", "created_at", "settings_at")),
+        func.coalesce(sites.c.named_index, DEFAULT_INDEX).label("index"),
+        func.coalesce(sites.c.named_not_found, DEFAULT_NOT_FOUND).label("not_found"),
+        spaces.c.revision.label("files_revision"),
+    )
     .join_from(sites, spaces, sites.c.space_id == spaces.c.id)
     .where(sites.c.domain.in_(bindparam("domains", expanding=True)))
 )
@@ -74,11 +79,8 @@ class EdgeVerbs(Verbs):
     async def find_site(self, domains: Sequence[str]) -> HostedSite | None:
         rows = await self._database.edge.rows(_SITES, {"domains": domains})
         found = {row.domain: row for row in rows}
-        for domain in domains:
-            if domain in found:
-                values = dict(found[domain]._mapping)
-                return HostedSite(files_revision=values.pop("files_revision"), site=SITE.make(**values))
-        return None
+        row = next((found[domain] for domain in domains if domain in found), None)
+        return None if row is None else HostedSite(**row._mapping)
 
     async def find_files(self, space_id: str, paths: Collection[str], revision: int) -> Mapping[str, File]:
         parameters = {"space": space_id, "paths": paths_json(paths), "revision": revision}

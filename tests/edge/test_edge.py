@@ -8,13 +8,14 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 
 import pytest
 
-from server.edge.cache import ENTRY_OVERHEAD, LRU, ResponseCache
+from server.edge.cache import LRU, Depends, ResponseCache
 from server.edge.changes import TOO_MANY, Follower
 from server.edge.edge import Edge
 from server.edge.flights import Flights
 from server.edge.request import Request
-from server.edge.response import Parts, Representation, Response, page
+from server.edge.response import Parts, Representation, Response, page, redirect
 from server.edge.router import Lookup, Router
+from server.edge.visitor import Inputs
 from storage.errors import Unavailable
 from storage.memory import MemoryMetadata
 from storage.models import Change, File, HostedSite, Millis, NewSite
@@ -121,11 +122,12 @@ async def test_missing_paths_are_not_kept_but_their_page_is() -> None:
     hosting, metadata = await watched()
     await hosting.site("a.test", {"index.html": b"home", "404.html": b"lost"})
     await answer(hosting.edge, get())
+    await answer(hosting.edge, get(path="/none"))
     kept = hosting.edge.cache.size
     for number in range(50):
         response = await answer(hosting.edge, get(path=f"/{number}"))
         assert (response.status, response.body) == (404, b"lost")
-    assert hosting.edge.cache.size == kept + ENTRY_OVERHEAD + 4
+    assert hosting.edge.cache.size == kept
     assert hosting.edge.respond_nowait(get()) is not None
 
 
@@ -272,6 +274,36 @@ async def test_a_store_that_is_away() -> None:
     assert (await answer(hosting.edge, get("b.test"))).status == 404
 
 
+async def test_a_store_that_hangs() -> None:
+    hosting, metadata = await watched()
+    edge = Edge(metadata, hosting.blobs, hosting.node, cache_bytes=1024, clock=hosting.clock, patience=0.01)
+    await edge.follower.poll()
+    metadata.gate.clear()
+    assert (await answer(edge, get())).status == 503
+    metadata.gate.set()
+    assert (await answer(edge, get())).status == 404
+
+
+async def test_a_wildcard_takes_one_place() -> None:
+    hosting, metadata = await watched()
+    await hosting.site("hot.test", {})
+    await hosting.site("*.wild.test", {})
+    router = Router(metadata, max_sites=4, max_misses=4)
+    await router.find("hot.test")
+    for number in range(100):
+        found = await router.find(f"{number}.wild.test")
+        assert found is not None
+        assert found.domain == "*.wild.test"
+    assert isinstance(router.find_nowait("hot.test"), HostedSite)
+    assert isinstance(router.find_nowait("99.wild.test"), HostedSite)
+    await hosting.site("99.wild.test", {})  # an exact domain wins from now on
+    for change in await metadata.list_changes(0):
+        router.apply(change)
+    exact = await router.find("99.wild.test")
+    assert exact is not None
+    assert exact.domain == "99.wild.test"
+
+
 async def test_a_damaged_blob() -> None:
     async with memory_hosting() as hosting:
         await hosting.site("a.test", {"index.html": b"home"})
@@ -356,18 +388,30 @@ async def test_evicted_hosts_are_no_longer_linked_to_their_space() -> None:
 
 
 def test_the_cache_is_bounded_in_bytes() -> None:
-    cache = ResponseCache(100 * ENTRY_OVERHEAD)
+    most = 200_000
+    cache = ResponseCache(most)
     for number in range(1000):
         cache.put(number, page(404, str(number)))
-        assert cache.size <= 100 * ENTRY_OVERHEAD
+        assert cache.size <= most
         assert cache.get(0) is not None  # in use, so kept
     assert cache.get(999) is not None
     assert cache.get(500) is None
     assert cache.stats.evictions > 800
     assert (cache.stats.hits, cache.stats.misses) == (1001, 1)
-    cache.put("huge", Representation(200, (), b"x" * 100 * ENTRY_OVERHEAD))
+    cache.put("huge", Representation(200, (), b"x" * most))
     assert cache.get("huge") is None
     assert cache.get(999) is not None
+
+
+def test_keys_and_headers_count_as_well_as_bodies() -> None:
+    cache = ResponseCache(1_000_000)
+    cache.put(("site", 1, "/" + "🚀" * 10_000), redirect(308, "/" + "%F0" * 10_000))
+    assert cache.size > 4 * 10_000 + 3 * 10_000
+    cache = ResponseCache(1_000_000)
+    cache.put("a", Representation(200, ((b"x", b"y" * 50_000),), b""))
+    assert cache.size > 50_000
+    cache.put("a", Depends(Inputs()))
+    assert 0 < cache.size < 1000
 
 
 def test_an_lru_need_not_be_watched() -> None:

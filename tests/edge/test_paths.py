@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from typing import Any
 from urllib.parse import quote
 
 import pytest
@@ -10,38 +11,35 @@ from hypothesis import strategies as st
 
 from server.edge.paths import Found, Missing, Redirect, candidates, decode_path, encode_path, last_change, resolve
 from server.edge.request import Refusal
-from storage.models import File, Site
+from storage.models import File, HostedSite
 
 
-def site(**fields: str) -> Site:
-    base: dict[str, object] = {
-        "id": "site_1",
-        "workspace_id": "workspace_1",
-        "space_id": "space_1",
-        "domain": "a.test",
-        "prefix": "",
-        "named_index": None,
-        "named_not_found": None,
-        "alias": None,
-        "name": "",
-        "description": "",
-        "meta": {},
-        "revision": 1,
-        "created_at": 1,
-        "updated_at": 1,
-    }
-    return Site(**{**base, **fields})  # type: ignore[arg-type]
+def site(
+    prefix: str = "", index: str = "index.html", not_found: str = "404.html", settings_at: int | None = None
+) -> HostedSite:
+    return HostedSite(
+        id="site_1",
+        space_id="space_1",
+        domain="a.test",
+        prefix=prefix,
+        index=index,
+        not_found=not_found,
+        revision=1,
+        created_at=1,
+        settings_at=settings_at,
+        files_revision=1,
+    )
 
 
 def rows(*names: str) -> dict[str, File]:
     return {name: File(path=name, digest="0" * 64, size=1, modified_at=1, from_revision=1) for name in names}
 
 
-def answer(path: str, *names: str, **fields: str) -> Found | Redirect | Missing:
+def answer(path: str, *names: str, **fields: Any) -> Found | Redirect | Missing:
     return resolve(path, candidates(path, site(**fields)), rows(*names))
 
 
-def outcome(path: str, *names: str, **fields: str) -> str:
+def outcome(path: str, *names: str, **fields: Any) -> str:
     match answer(path, *names, **fields):
         case Found(file):
             return file.path
@@ -124,7 +122,7 @@ def test_a_prefix_is_the_whole_world() -> None:
 
 def test_named_index_and_error_page() -> None:
     names = ("home/start.htm", "x/home/start.htm", "oops.html", "index.html")
-    named = {"named_index": "home/start.htm", "named_not_found": "oops.html"}
+    named = {"index": "home/start.htm", "not_found": "oops.html"}
     assert outcome("/", *names, **named) == "home/start.htm"
     assert outcome("/x/", *names, **named) == "x/home/start.htm"
     assert outcome("/x", *names, **named) == "308 /x/"
@@ -132,8 +130,8 @@ def test_named_index_and_error_page() -> None:
 
 
 def test_an_index_that_is_the_error_page_too_still_answers_for_its_folder() -> None:
-    assert outcome("/", "index.html", named_not_found="index.html") == "index.html"
-    assert outcome("/no", "index.html", named_not_found="index.html") == "404 index.html"
+    assert outcome("/", "index.html", not_found="index.html") == "index.html"
+    assert outcome("/no", "index.html", not_found="index.html") == "404 index.html"
 
 
 @pytest.mark.parametrize(
@@ -176,7 +174,7 @@ def test_rows_that_ended_do_not_exist() -> None:
 def test_settings_count_as_a_change() -> None:
     wanted = candidates("/a.html", site())
     assert last_change(wanted, rows("a.html"), site()) == 1
-    assert last_change(wanted, rows("a.html"), site(settings_at=7)) == 7  # type: ignore[arg-type]
+    assert last_change(wanted, rows("a.html"), site(settings_at=7)) == 7
 
 
 def test_names_are_bounded() -> None:

@@ -8,7 +8,7 @@ import pytest
 
 from storage.errors import Conflict, Invalid, NotFound
 from storage.metadata import MetadataStore
-from storage.models import Change, NewSite, NewSpace, PageQuery, Site, SitePatch, Space
+from storage.models import Change, HostedSite, NewSite, NewSpace, PageQuery, Site, SitePatch, Space
 from tests.storage.conftest import Clock, make_blob
 
 
@@ -59,7 +59,7 @@ async def test_the_first_domain_that_has_a_site_wins(metadata: MetadataStore, sp
     ]:
         hosted = await metadata.find_site(domains)
         assert hosted
-        assert (hosted.site, hosted.files_revision, hosted.version) == (site, revision, revision)
+        assert (hosted, hosted.version) == (HostedSite.of(site, revision), revision)
     assert await metadata.find_site(["b.example.com"]) is None
     assert await metadata.find_site([]) is None
 
