@@ -13,6 +13,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal
+from urllib.parse import parse_qsl
 
 from pydantic import BeforeValidator, ByteSize, Field, SecretStr, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, NoDecode, PydanticBaseSettingsSource, SettingsConfigDict
@@ -22,7 +23,11 @@ CONFIG_FILE = "spacelane.toml"
 MIN_ROOT_KEY = 8  # characters; enough to catch an empty or mistaken variable, the text asks for far more
 FLAGS = {"platform_domains": "--platform-domain", "cache_bytes": "--cache-size"}  # others: the field's name
 _DOMAIN = re.compile(r"[a-z0-9-]{1,63}(\.[a-z0-9-]{1,63})*")
-_URL_PASSWORD = re.compile(r"(://[^:/@]*:)[^@]*@")
+# Stricter than the database's own reader, so that there is no doubt where a password ends.
+_POSTGRES = re.compile(
+    r"(postgresql)(?:\+\w+)?://([^@/?#]*@)?(\[[^]@/?#]*\]|[^]:@/?#[]*)(:[^@/?#]*)?(/[^@/?#]*)?(?:\?([^#]*))?", re.ASCII
+)
+_SQLITE = re.compile(r"sqlite(?:\+\w+)?:///[^?]+", re.ASCII)
 
 
 class ConfigError(Exception):
@@ -36,6 +41,11 @@ class Address:
     host: str
     port: int
 
+    @property
+    def nearby(self) -> Address:
+        """What one calls on this machine: loopback where `host` stands for every interface."""
+        return Address({"0.0.0.0": "127.0.0.1", "::": "::1"}.get(self.host, self.host), self.port)
+
     def __str__(self) -> str:
         return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
 
@@ -45,9 +55,22 @@ def parse_address(value: object) -> Address:
     if isinstance(value, Address):
         return value
     host, colon, port = str(value).rpartition(":")
-    if not colon or not port.isascii() or not port.isdigit() or int(port) > 65535 or (":" in host and host[0] != "["):
+    if not colon or not _is_port(port) or (":" in host and host[0] != "[") or not _is_host(host):
         raise ValueError("is not HOST:PORT, such as 127.0.0.1:8080")
     return Address(host.removeprefix("[").removesuffix("]") or "0.0.0.0", int(port))
+
+
+def _is_port(text: str) -> bool:
+    return text.isascii() and text.isdigit() and int(text) < 65536
+
+
+def _is_host(text: str) -> bool:
+    """Whether the resolver can be asked for it: otherwise it would fail only once the server starts."""
+    try:
+        text.encode("idna")
+    except UnicodeError:
+        return False
+    return "\0" not in text
 
 
 def _split_commas(value: object) -> object:
@@ -59,6 +82,24 @@ def _domain(value: str) -> str:
     if not _DOMAIN.fullmatch(domain):
         raise ValueError(f"{value!r} is not a domain, such as pages.example.com")
     return domain
+
+
+def _check_database_url(url: str) -> None:
+    """Its form; the options behind the `?` are the store's. The errors do not repeat what may hold a password."""
+    if _SQLITE.fullmatch(url):
+        return
+    match = _POSTGRES.fullmatch(url)
+    if not match:
+        raise ValueError(
+            "is not postgresql://user:password@host/database (in user and password, write @ / ? # as %40 %2F %3F %23)"
+        )
+    *_, port, _, query = match.groups(default="")
+    ports = [port[1:]] if port else []
+    for name, value in parse_qsl(query, keep_blank_values=True):
+        if name == "port" or (name == "host" and ":" in value):
+            ports.append(value.rpartition(":")[2])
+    if not all(map(_is_port, ports)):
+        raise ValueError("has a port that is no number from 0 to 65535")
 
 
 ListenAddress = Annotated[Address, BeforeValidator(parse_address)]
@@ -114,6 +155,13 @@ class Settings(BaseSettings):
             raise ValueError("is empty: name at least one domain, such as localhost")
         return tuple(dict.fromkeys(_domain(domain) for domain in value))
 
+    @field_validator("database_url")
+    @classmethod
+    def _check_database(cls, value: str | None) -> str | None:
+        if value:
+            _check_database_url(value)
+        return value or None
+
     @field_validator("root_key")
     @classmethod
     def _check_root_key(cls, value: SecretStr | None) -> SecretStr | None:
@@ -166,7 +214,9 @@ def load_settings(flags: Mapping[str, object] | None = None, *, config_file: Pat
 def describe(settings: Settings, flags: Mapping[str, object] | None = None) -> list[tuple[str, str, str]]:
     """(name, value, source) for each setting in force; a secret's value is not told."""
     _, sources = _gather(flags or {}, None)
-    return [(name, _show(getattr(settings, name)), sources.get(name, "default")) for name in Settings.model_fields]
+    return [
+        (name, _show(name, getattr(settings, name)), sources.get(name, "default")) for name in Settings.model_fields
+    ]
 
 
 def _gather(flags: Mapping[str, object], config_file: Path | None) -> tuple[dict[str, Any], dict[str, str]]:
@@ -202,7 +252,10 @@ def _explain(error: dict[str, Any], sources: Mapping[str, str]) -> str:
     return f"{name} (from {where}): {text[:1].lower()}{text[1:]}"
 
 
-def _show(value: object) -> str:
+def _show(name: str, value: object) -> str:
+    if name == "database_url" and (match := _POSTGRES.fullmatch(str(value))):
+        scheme, user, host, port, database, _ = match.groups(default="")  # an option may be a password, too
+        return f"{scheme}://{user and '…@'}{host}{port}{database}"
     match value:
         case None:
             return "(unset)"
@@ -213,4 +266,4 @@ def _show(value: object) -> str:
         case tuple():
             return ", ".join(str(part) for part in value)
         case _:
-            return _URL_PASSWORD.sub(r"\1…@", str(value))
+            return str(value)

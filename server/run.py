@@ -17,7 +17,6 @@ import sys
 import threading
 import time
 from collections.abc import Callable
-from contextlib import suppress
 from pathlib import Path
 
 from server import supervisor, worker
@@ -26,11 +25,10 @@ from server.control.config import DEFAULT_WORKSPACE_ID
 from server.doors.tls import TlsError
 from server.logs import configure_logging, get_logger
 from server.node import NodeMap, NodeMapError
+from server.root_key import ROOT_KEY_FILE, RootKeyError, make_root_key
 from server.stores import migrate_stores, open_stores
 from storage.errors import StorageError
-from storage.ids import new_secret
 
-ROOT_KEY_FILE = "root.key"
 LOCK_FILE = "lock"
 BACKLOG = 4096
 
@@ -79,10 +77,15 @@ def _prepare(settings: Settings) -> str:
     """Make what is missing; the hash of the root key."""
     directory = settings.data_dir
     try:
-        secret = settings.root_key.get_secret_value() if settings.root_key else _root_key(directory / ROOT_KEY_FILE)
+        secret = settings.root_key.get_secret_value() if settings.root_key else make_root_key(directory / ROOT_KEY_FILE)
     except OSError as exc:
         raise StartError(f"the root key {directory / ROOT_KEY_FILE}: {exc.strerror}") from exc
-    revision = asyncio.run(_prepare_stores(settings))
+    except RootKeyError as exc:
+        raise StartError(f"{exc}; delete it, so that a new root key is made") from exc
+    try:
+        revision = asyncio.run(_prepare_stores(settings))
+    except ValueError as exc:  # of the database's URL, what only the store knows
+        raise StartError(f"database_url: {exc}; give another with --database-url") from exc
     NodeMap.create(directory / worker.NODE_FILE, settings.worker_count, revision).close()
     return hashlib.sha256(secret.encode()).hexdigest()
 
@@ -92,25 +95,6 @@ async def _prepare_stores(settings: Settings) -> int:
     async with open_stores(settings) as stores:
         await stores.metadata.put_workspace(DEFAULT_WORKSPACE_ID, "default")
         return await stores.metadata.get_revision()
-
-
-def _root_key(path: Path) -> str:
-    """The key in the file, made at the first start. It is whole from the instant it has its name."""
-    with suppress(FileNotFoundError):
-        return path.read_text().strip()
-    secret = new_secret()
-    temporary = path.with_suffix(f".{os.getpid()}")
-    with open(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
-        file.write(secret + "\n")
-        file.flush()
-        os.fsync(file.fileno())
-    try:
-        os.link(temporary, path)
-    except FileExistsError:  # another process started at the same time and was first
-        return path.read_text().strip()
-    finally:
-        temporary.unlink()
-    return secret
 
 
 def _bind(address: Address) -> socket.socket:
@@ -150,8 +134,7 @@ def _announce(settings: Settings, on_ready: Callable[[Settings], None] | None) -
 
 
 def _is_ready(control: Address) -> bool:
-    host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(control.host, control.host)
-    connection = http.client.HTTPConnection(host, control.port, timeout=5)
+    connection = http.client.HTTPConnection(control.nearby.host, control.port, timeout=5)
     try:
         connection.request("GET", "/readyz")
         return connection.getresponse().status == 200

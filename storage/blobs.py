@@ -55,10 +55,6 @@ class BlobStore(Protocol):
         """
         ...
 
-    async def has(self, digest: Digest) -> bool:
-        """Whether it is there; says nothing of its integrity."""
-        ...
-
     async def read(self, digest: Digest) -> bytes:
         """All of it, verified: raises `Corrupt` if it is missing or does not hash to `digest`."""
         ...

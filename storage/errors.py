@@ -50,5 +50,9 @@ class Unavailable(StorageError):
     """The store cannot be reached now; trying again later may work."""
 
 
+class OutOfSpace(Unavailable):
+    """The store has no room left; trying again helps once its operator has made some."""
+
+
 class Corrupt(StorageError):
     """Kept bytes are missing or no longer match their digest."""

@@ -10,6 +10,7 @@ A put:
 from __future__ import annotations
 
 import asyncio
+import errno
 import hashlib
 import os
 import secrets
@@ -23,7 +24,7 @@ from typing import TypeVar
 import aiofiles.os
 
 from storage.blobs import parse_digest
-from storage.errors import Corrupt, Invalid, TooLarge, Unavailable
+from storage.errors import Corrupt, Invalid, OutOfSpace, TooLarge, Unavailable
 from storage.models import Blob, Digest
 
 CHUNK_BYTES = 256 * 1024
@@ -70,16 +71,6 @@ class LocalBlobs:
             await _run_to_end(upload.discard)
             raise
         return Blob(digest=digest, size=size)
-
-    async def has(self, digest: Digest) -> bool:
-        path = self._path(digest)
-        with _medium():
-            try:
-                await aiofiles.os.stat(path)
-            except FileNotFoundError:
-                _check_folder(path)
-                return False
-        return True
 
     async def read(self, digest: Digest) -> bytes:
         path = self._path(digest)
@@ -245,7 +236,8 @@ def _medium() -> Iterator[None]:
     try:
         yield
     except OSError as exc:
-        raise Unavailable(f"the blob store failed: {exc.strerror or type(exc).__name__}") from exc
+        kind = OutOfSpace if exc.errno in (errno.ENOSPC, errno.EDQUOT) else Unavailable
+        raise kind(f"the blob store failed: {exc.strerror or type(exc).__name__}") from exc
 
 
 @contextmanager

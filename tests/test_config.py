@@ -56,7 +56,7 @@ def test_addresses(text: str, address: Address) -> None:
     assert parse_address(str(address)) == address
 
 
-@pytest.mark.parametrize("text", ["", "80", "a:", "a:b", "a:65536", "::1:80", "a:-1", "a:٣"])
+@pytest.mark.parametrize("text", ["", "80", "a:", "a:b", "a:65536", "::1:80", "a:-1", "a:٣", "a..b:80", "a\0:80"])
 def test_what_is_no_address(text: str) -> None:
     with pytest.raises(ConfigError, match=r"edge \(from --edge\): is not HOST:PORT"):
         load_settings({"edge": text})
@@ -73,6 +73,7 @@ def test_what_is_no_address(text: str) -> None:
         ({"platform_domains": ["http://x"]}, "'http://x' is not a domain"),
         ({"cache_bytes": "lots"}, "cache_bytes (from --cache-size)"),
         ({"root_key": "short"}, "root_key (from --root-key): is shorter than 8 characters"),
+        ({"tls_cert": "cert.pem"}, "tls_cert and tls_key go together: give both or neither"),
         ({"log_level": "loud"}, "log_level (from --log-level): input should be 'debug', 'info'"),
     ],
 )
@@ -80,6 +81,51 @@ def test_bad_values_are_named_with_their_source(flags: dict[str, object], text: 
     with pytest.raises(ConfigError) as caught:
         load_settings(flags)
     assert text in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("url", "text"),
+    [
+        ("mysql://x/y", "is not postgresql://user:password@host/database"),
+        ("postgres://x/y", "is not postgresql://"),
+        ("garbage", "is not postgresql://"),
+        ("sqlite://", "is not postgresql://"),
+        ("postgresql://u:secret/x@host/db", "is not postgresql://"),
+        ("postgresql://u:secret@x@host/db", "is not postgresql://"),
+        ("postgresql://u:5/secret@host/db", "is not postgresql://"),
+        ("postgresql://host/db?password=a#secret", "is not postgresql://"),
+        ("postgresql://h:abc/x", "has a port that is no number"),
+        ("postgresql://h:65536/x", "has a port that is no number"),
+        ("postgresql://h/x?port=abc", "has a port that is no number"),
+        ("postgresql://h/x?host=a:b", "has a port that is no number"),
+    ],
+)
+def test_bad_database_urls(url: str, text: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        load_settings({"database_url": url})
+    assert str(caught.value).startswith(f"database_url (from --database-url): {text}")
+    assert "secret" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("url", "shown"),
+    [
+        ("postgresql://u:secret@host/db", "postgresql://…@host/db"),
+        ("postgresql+asyncpg://u@[::1]:5432/db", "postgresql://…@[::1]:5432/db"),
+        ("postgresql://host/db?user=u&password=secret", "postgresql://host/db"),
+        ("postgresql://u:secret@/db?host=/run/x:5433&sslmode=require", "postgresql://…@/db"),
+        ("postgresql://host?port=5433", "postgresql://host"),
+        ("sqlite:////a/b@c.db", "sqlite:////a/b@c.db"),
+    ],
+)
+def test_database_urls(url: str, shown: str) -> None:
+    settings = load_settings({"database_url": url})
+    assert settings.database_url == url
+    assert {name: value for name, value, _ in describe(settings)}["database_url"] == shown
+
+
+def test_an_empty_database_url_is_none() -> None:
+    assert load_settings({"database_url": ""}).database_url is None
 
 
 def test_every_bad_value_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -103,13 +149,20 @@ def test_a_file_that_cannot_be_read() -> None:
 
 
 def test_secrets_are_not_shown() -> None:
-    flags = {"root_key": "a-long-enough-secret", "database_url": "postgresql://me:pw-secret@db/x"}
+    flags = {"root_key": "a-long-enough-secret"}
     shown = {name: value for name, value, _ in describe(load_settings(flags), flags)}
     assert shown["root_key"] == "(secret)"
-    assert shown["database_url"] == "postgresql://me:…@db/x"
     assert shown["cache_bytes"] == "128.0MiB"
     assert shown["platform_domains"] == "localhost"
     assert {value for _, value, _ in describe(load_settings())} >= {"(unset)"}
+
+
+@pytest.mark.parametrize(
+    ("text", "nearby"),
+    [(":80", "127.0.0.1:80"), ("[::]:80", "[::1]:80"), ("192.0.2.1:80", "192.0.2.1:80")],
+)
+def test_what_one_calls_on_this_machine(text: str, nearby: str) -> None:
+    assert str(parse_address(text).nearby) == nearby
 
 
 def test_workers_may_be_one_a_core() -> None:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+import re
 import select
+import shutil
 import signal
 import stat
 import subprocess
@@ -135,7 +137,35 @@ def test_processes_do_not_outlive_their_supervisor(tmp_path: Path) -> None:
             os.close(descriptor)
 
 
-def refused(*arguments: str, **environment: str) -> str:
+def test_backup_and_restore(tmp_path: Path) -> None:
+    """By the commands of the documentation, with a server that was killed in between."""
+    page = (Path(__file__).resolve().parent.parent / "docs" / "operations.md").read_text()
+    passage = page.partition("## Backup and restore")[2].partition("\n## ")[0]
+    backup, restore = re.findall(r"```console\n(.*?)```", passage, re.DOTALL)
+    with Serve(tmp_path / ".spacelane") as serve:
+        space, site = serve.site("a.localhost", {"index.html": b"old", "gone.html": b"gone"})
+        follow(backup, tmp_path)
+        serve.upload(space, "index.html", b"new")
+        serve.post(f"space/{space}/storage/delete/gone.html")
+        serve.site("b.localhost", {"index.html": b"later"})
+        serve.kill()
+    assert (tmp_path / ".spacelane" / "spacelane.db-wal").stat().st_size > 0
+    follow(restore, tmp_path)
+    with Serve(tmp_path / ".spacelane") as serve:
+        assert serve.get("a.localhost").body == b"old"
+        assert serve.get("a.localhost", "/gone").body == b"gone"
+        assert serve.get("b.localhost").status == 404
+        assert serve.api.get(f"/api/v1/space/{space}/site/{site}/fetch").status_code == 200
+
+
+def follow(commands: str, directory: Path) -> None:
+    """Type what a block of the documentation shows; where rsync is not installed, cp does its part."""
+    script = ["set -eu", *([] if shutil.which("rsync") else ['rsync() { mkdir -p "$3"; cp -a "$2." "$3"; }'])]
+    script += [line.removeprefix("$ ") for line in commands.splitlines()]
+    subprocess.run(["bash", "-c", "\n".join(script)], cwd=directory, check=True, timeout=60)
+
+
+def refused(*arguments: str, status: int = 1, **environment: str) -> str:
     """What a server that cannot start says."""
     done = subprocess.run(
         [sys.executable, "-m", "server", "serve", *arguments],
@@ -145,8 +175,9 @@ def refused(*arguments: str, **environment: str) -> str:
         timeout=30,
         check=False,
     )
-    assert done.returncode != 0
+    assert done.returncode == status
     assert "Traceback" not in done.stderr
+    assert done.stderr.startswith("spacelane cannot start: " if status == 1 else "Error: ")
     return done.stderr
 
 
@@ -164,6 +195,48 @@ def test_a_data_directory_in_use(tmp_path: Path) -> None:
 def test_a_data_directory_that_cannot_be(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     assert "--data-dir" in refused("--data-dir", str(tmp_path / "file" / "x"))
+
+
+@pytest.mark.parametrize("content", [b"", b"\xff\xfe"])
+def test_a_root_key_that_is_none(tmp_path: Path, content: bytes) -> None:
+    (tmp_path / "root.key").write_bytes(content)
+    said = refused("--data-dir", str(tmp_path), "--edge", ":0", "--control", ":0")
+    assert "root.key" in said
+    assert "delete it, so that a new root key is made" in said
+
+
+def test_a_root_key_that_cannot_be_read(tmp_path: Path) -> None:
+    (tmp_path / "root.key").mkdir()
+    said = refused("--data-dir", str(tmp_path), "--edge", ":0", "--control", ":0")
+    assert "root.key: Is a directory" in said
+
+
+@pytest.mark.parametrize(
+    ("option", "value"),
+    [("--edge", "a..b:80"), ("--database-url", "mysql://x/y"), ("--database-url", "postgresql://h:abc/x")],
+)
+def test_a_setting_that_cannot_be(tmp_path: Path, option: str, value: str) -> None:
+    assert f"(from {option})" in refused("--data-dir", str(tmp_path), option, value, status=2)
+
+
+@pytest.mark.parametrize(
+    ("option", "said"),
+    [
+        ("sslmode=require", "the database is not available"),
+        ("sslmode=some", "give another with --database-url"),
+        ("options=x", "database_url: has the option 'options'"),
+    ],
+)
+def test_a_database_that_cannot_be_used(tmp_path: Path, option: str, said: str) -> None:
+    url = f"postgresql://127.0.0.1:1/x?{option}"
+    where = ("--data-dir", str(tmp_path), "--edge", ":0", "--control", ":0")
+    assert said in refused(*where, "--database-url", url)
+
+
+def test_a_database_that_is_none(tmp_path: Path) -> None:
+    (tmp_path / "spacelane.db").write_text("something else, and long enough to be told apart from an empty file")
+    said = refused("--data-dir", str(tmp_path), "--edge", ":0", "--control", ":0")
+    assert "not a database" in said
 
 
 def test_the_root_key_of_the_environment(tmp_path: Path) -> None:

@@ -28,6 +28,7 @@ PAGE = 100  # items; the API's largest page
 TIMEOUT = httpx.Timeout(connect=5.0, read=120.0, write=120.0, pool=None)  # seconds
 
 NEXT_STEPS = {
+    400: "Mend what it names, then run the command again.",
     401: "The key came from {source}. Give this server's key with --key or SPACELANE_KEY, or say where it keeps "
     "its data with --data-dir.",
     403: "Use a key that has the scope; `spacelane key create --help` shows how to make one.",
@@ -55,6 +56,7 @@ class RemoteSite:
     """A site as far as publishing needs it."""
 
     id: str
+    domain: str
     prefix: str
     index: str
 
@@ -67,6 +69,12 @@ class Client:
         self._source = endpoint.source
         self._sleep = sleep
         self._answered = False
+        if not endpoint.key.isascii() or not endpoint.key.isprintable():  # no header could carry it
+            raise CliError(
+                f"the key from {endpoint.source} has characters that no key has.",
+                "Copy the whole key once more, and nothing beside it: sk-, then letters, digits, - and _.",
+                exit_code=USAGE,
+            )
         try:
             self._http = httpx.AsyncClient(
                 base_url=f"{self._url}/api/v1/",
@@ -76,7 +84,7 @@ class Client:
                 trust_env=not is_local(self._url),  # a proxy from the environment cannot reach our own machine
             )
         except (httpx.InvalidURL, UnicodeEncodeError) as exc:
-            raise CliError(f"the URL or key cannot be used: {exc}.", NOT_OURS, exit_code=USAGE) from exc
+            raise CliError(f"the URL cannot be used: {exc}.", NOT_OURS, exit_code=USAGE) from exc
 
     async def __aenter__(self) -> Self:
         return self
@@ -108,9 +116,12 @@ class Client:
         """The space's site at `domain`; None also if there is no such space. Raises `ApiError` 400 for a bad domain."""
         answer = await self._find(f"space/{_segment(space_ref)}/site/list", params={"domain": domain})
         items = answer["items"] if answer else []
-        # The API writes a folder with a slash in front, and none for the whole space as null.
-        sites = [RemoteSite(item["id"], (item["prefix"] or "").strip("/"), item["index"]) for item in items]
-        return sites[0] if sites else None
+        return _site(items[0]) if items else None
+
+    async def list_sites(self, space_id: str) -> AsyncIterator[RemoteSite]:
+        """Every site of the space, fetched a page at a time."""
+        async for item in self._list(f"space/{space_id}/site/list"):
+            yield _site(item)
 
     async def create_site(self, space_id: str, domain: str, prefix: str) -> str:
         """Its id. Raises `ApiError` 409 if the domain is taken."""
@@ -119,16 +130,9 @@ class Client:
 
     async def list_files(self, space_id: str, folder: str) -> AsyncIterator[tuple[str, str]]:
         """(path, digest) of every live file below `folder`, by path, fetched a page at a time."""
-        cursor = ""
-        while True:
-            query = {"recursive": "true", "order": "asc", "take": str(PAGE), "cursor": cursor}
-            where = f"space/{space_id}/storage/list" + (f"/{quote(folder)}" if folder else "")
-            answer = await self._call("GET", where, params={name: value for name, value in query.items() if value})
-            for item in answer["items"]:
-                yield item["path"], item["digest"]
-            cursor = answer["cursor"]
-            if not cursor:
-                return
+        where = f"space/{space_id}/storage/list" + (f"/{quote(folder)}" if folder else "")
+        async for item in self._list(where, recursive="true"):
+            yield item["path"], item["digest"]
 
     async def create_deployment(
         self, space_id: str, files: Mapping[str, tuple[str, int]], *, prefix: str, message: str
@@ -171,6 +175,17 @@ class Client:
         body = {"name": name, "scopes": scopes, **{field: value for field, value in optional.items() if value}}
         answer = await self._call("POST", "key/create", json=body)
         return answer["id"], answer["secret"]
+
+    async def _list(self, path: str, **query: str) -> AsyncIterator[dict[str, Any]]:
+        """Every item of a list, the oldest or the first in order first."""
+        query |= {"order": "asc", "take": str(PAGE)}
+        while True:
+            answer = await self._call("GET", path, params=query)
+            for item in answer["items"]:
+                yield item
+            if not answer["cursor"]:
+                return
+            query["cursor"] = answer["cursor"]
 
     async def _find(self, path: str, **options: Any) -> dict[str, Any] | None:
         """What is at `path`; None if it does not exist."""
@@ -233,6 +248,11 @@ def is_local(url: str) -> bool:
         return host == "localhost" or host.endswith(".localhost") or ipaddress.ip_address(host).is_loopback
     except (httpx.InvalidURL, ValueError):
         return False
+
+
+def _site(item: Mapping[str, Any]) -> RemoteSite:
+    # The API writes a folder with a slash in front, and none for the whole space as null.
+    return RemoteSite(item["id"], item["domain"], (item["prefix"] or "").strip("/"), item["index"])
 
 
 def _segment(text: str) -> str:

@@ -13,10 +13,9 @@ from urllib.parse import urlsplit
 from server.cli.client import Endpoint, is_local
 from server.cli.errors import USAGE, CliError
 from server.config import Address, ConfigError, Settings, load_settings
+from server.root_key import ROOT_KEY_FILE, RootKeyError, read_root_key
 
-ROOT_KEY_FILE = "root.key"
 DEMO_DIR = "demo"  # below the data directory, so that trying the demo leaves nothing in the real one
-EVERY_INTERFACE = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # what one listens on → what one calls
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,12 +68,16 @@ def local_endpoint(url: str, settings: Settings) -> Endpoint:
     places = (settings.data_dir / ROOT_KEY_FILE, settings.data_dir / DEMO_DIR / ROOT_KEY_FILE)
     path = next((path for path in places if path.exists()), places[0])
     try:
-        return Endpoint(url, path.read_text().strip(), str(path))
+        return Endpoint(url, read_root_key(path), str(path))
     except FileNotFoundError as exc:
         raise CliError(
             f"there is no key: none was given, and no server has written {path} yet.",
             "Start a server with `spacelane serve`, say where it keeps its data with --data-dir, or give --key.",
             exit_code=USAGE,
+        ) from exc
+    except RootKeyError as exc:
+        raise CliError(
+            f"{exc}.", "Delete it and start the server again, which makes a new one; or give --key or SPACELANE_KEY."
         ) from exc
     except OSError as exc:
         raise CliError(
@@ -85,4 +88,4 @@ def local_endpoint(url: str, settings: Settings) -> Endpoint:
 
 def local_url(address: Address) -> str:
     """The URL of a listener of this machine."""
-    return f"http://{Address(EVERY_INTERFACE.get(address.host, address.host), address.port)}"
+    return f"http://{address.nearby}"

@@ -85,6 +85,11 @@ def link(url: str) -> Text:
     return Text(url, style=f"bold cyan link {url}")
 
 
+def address(url: str | None, domain: str) -> Text:
+    """Where visitors find a site; a wildcard has no URL."""
+    return Text(f"any name that {domain} stands for") if url is None else link(url)
+
+
 def size(count: int) -> str:
     """Bytes as people say them, such as 1.5 MB."""
     return filesize.decimal(count)

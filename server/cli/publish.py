@@ -1,7 +1,7 @@
 """Publishing a directory: everything a visitor sees changes at once, or not at all.
 
 1. find the space, or make it; find the site, which says where in the space its files are
-2. compare with what is live: the same tree is left alone
+2. compare with what is live: the same tree is left alone, and so are files of other sites of the space
 3. create a deployment, send the contents that the server lacks, eight at a time, and activate it
 4. make the site if there was none: last, so that its first visitor finds it whole
 """
@@ -11,7 +11,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import unicodedata
-from collections.abc import AsyncIterator, Callable, Iterable
+from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import TypeAlias
@@ -34,12 +34,16 @@ Uploading: TypeAlias = Callable[[int, int], AbstractContextManager[Callable[[int
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """Where to publish. `space` (id or alias) and `prefix` are None where nobody said."""
+    """Where to publish. `space` (id or alias) and `prefix` are None where nobody said.
+
+    `force`: also where that removes files of other sites.
+    """
 
     domain: str
     space: str | None = None
     prefix: str | None = None
     message: str = ""
+    force: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,12 +57,21 @@ class Place:
 
 
 @dataclass(frozen=True, slots=True)
+class Change:
+    """What publishing does to what is live. `removed`: paths in the space, in order, that the directory lacks."""
+
+    is_none: bool
+    removed: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class Outcome:
     """What was done. `deployment_id` is None where nothing had changed."""
 
     space_id: str
     site: RemoteSite
     deployment_id: str | None
+    removed: tuple[str, ...]
     sent_files: int
     sent_bytes: int
 
@@ -103,13 +116,26 @@ async def find_place(client: Client, target: Target) -> Place:
     return Place(ref.removeprefix("@"), space_id, site, site.prefix if site else wished or "")
 
 
+async def find_change(client: Client, place: Place, scan: Scan, *, force: bool) -> Change:
+    """Look, and change nothing. Raises `CliError` if other sites would lose files, unless `force`."""
+    if place.space_id is None:
+        return Change(is_none=False)
+    live = {path: digest async for path, digest in client.list_files(place.space_id, place.prefix)}
+    wanted = {join(place.prefix, file.path): file.digest for file in scan.files}
+    removed = tuple(path for path in live if path not in wanted)
+    if removed and not force:
+        await _spare_others(client, place.space_id, place.prefix, removed)
+    return Change(is_none=live == wanted, removed=removed)
+
+
 async def publish(client: Client, scan: Scan, target: Target, uploading: Uploading) -> Outcome:
     """Do it. Raises `CliError`; until the deployment is activated, visitors notice nothing."""
     place = await find_place(client, target)
+    change = await find_change(client, place, scan, force=target.force)
     space_id = place.space_id or await _make_space(client, place.alias, target.domain)
     deployment_id = None
     sent: list[LocalFile] = []
-    if not place.space_id or not await _is_live(client, space_id, place.prefix, scan):
+    if not change.is_none:
         manifest = {file.path: (file.digest, file.size) for file in scan.files}
         deployment_id, missing = await client.create_deployment(
             space_id, manifest, prefix=place.prefix, message=target.message
@@ -118,7 +144,7 @@ async def publish(client: Client, scan: Scan, target: Target, uploading: Uploadi
         await _upload(client, (space_id, deployment_id), sent, uploading)
         await client.activate(space_id, deployment_id)
     site = place.site or await _make_site(client, space_id, target.domain, place.prefix)
-    return Outcome(space_id, site, deployment_id, len(sent), sum(file.size for file in sent))
+    return Outcome(space_id, site, deployment_id, change.removed, len(sent), sum(file.size for file in sent))
 
 
 def find_warnings(scan: Scan, index: str) -> list[str]:
@@ -148,7 +174,7 @@ async def _make_space(client: Client, alias: str, name: str) -> str:
 
 async def _make_site(client: Client, space_id: str, domain: str, prefix: str) -> RemoteSite:
     try:
-        return RemoteSite(await client.create_site(space_id, domain, prefix), prefix, DEFAULT_INDEX)
+        return RemoteSite(await client.create_site(space_id, domain, prefix), domain, prefix, DEFAULT_INDEX)
     except ApiError as exc:
         if exc.status != 409:
             raise
@@ -161,13 +187,23 @@ async def _make_site(client: Client, space_id: str, domain: str, prefix: str) ->
         return site
 
 
-async def _is_live(client: Client, space_id: str, prefix: str, scan: Scan) -> bool:
-    """Whether the space holds exactly these files below `prefix`; stops reading at the first difference."""
-    expected = iter(sorted((join(prefix, file.path), file.digest) for file in scan.files))
-    async for live in client.list_files(space_id, prefix):
-        if live != next(expected, None):
-            return False
-    return next(expected, None) is None
+async def _spare_others(client: Client, space_id: str, prefix: str, removed: Sequence[str]) -> None:
+    """Raises `CliError` if one of `removed` is below the prefix of a site that has its own folder below `prefix`.
+
+    A site with the same prefix serves the same tree, and is meant to change with it.
+    """
+    hurt = []
+    async for site in client.list_sites(space_id):
+        is_below = site.prefix != prefix and (not prefix or site.prefix.startswith(f"{prefix}/"))
+        if is_below and any(path.startswith(f"{site.prefix}/") for path in removed):
+            hurt.append(f"{site.domain} (folder {site.prefix!r})")
+    if hurt:
+        raise CliError(
+            f"this would remove files of {', '.join(hurt)}: the same space, below {prefix or '/'!r}. "
+            "Nothing was changed.",
+            "Publish to another folder with --prefix, or to another space with --space; or give --force, if those "
+            "files are to go.",
+        )
 
 
 def _choose(scan: Scan, missing: Iterable[str]) -> list[LocalFile]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
 from dataclasses import dataclass
 from typing import Annotated
@@ -30,6 +31,7 @@ class Call:
     metadata: MetadataStore
     blobs: BlobStore
     config: ControlConfig
+    turns: asyncio.Semaphore  # of large JSON bodies, see `bodies.open_json`
     caller: Caller
 
     def answer(self, view: View) -> Response:

@@ -37,8 +37,8 @@ class ControlConfig:
 
     platform_domains: tuple[str, ...] = ("localhost",)
     max_file_bytes: int = 5 * GIB
-    max_json_bytes: int = MIB
-    max_large_json_bytes: int = 32 * MIB  # deployment manifests, and files sent as data URLs
+    max_json_bytes: int = MIB // 4
+    max_large_json_bytes: int = 16 * MIB  # deployment manifests, and files sent as data URLs
     root_key_hash: str | None = None
     default_workspace_id: str = DEFAULT_WORKSPACE_ID
     readiness: Callable[[], Readiness] = _always_ready

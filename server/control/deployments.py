@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
-from typing import Annotated
+from collections.abc import Iterator, Mapping
+from typing import Annotated, Any, TypeAlias
 
 from fastapi import APIRouter
-from pydantic import Field
+from pydantic import Field, ValidationError, WithJsonSchema
 from starlette.requests import Request
 from starlette.responses import Response
 
 from server.control import bodies
 from server.control.call import CurrentCall
+from server.control.errors import MAX_DETAILS, Detail, bad_request, details_of
 from server.control.fields import Body, Description, Folder, NoFields
 from server.control.gate import BYTES, ControlRoute, declare
 from server.control.pagination import CurrentListQuery, render_page
@@ -25,6 +26,7 @@ from storage.paths import join, parse_path
 router = APIRouter(route_class=ControlRoute, tags=["Deployments"])
 
 MAX_SIZE = 2**53 - 1  # bytes: what any JSON parser can carry
+MAX_FILES = 100_000  # of a manifest
 
 
 class ManifestFile(Body):
@@ -34,25 +36,36 @@ class ManifestFile(Body):
     size: Annotated[int, Field(ge=0, le=MAX_SIZE)]
 
 
+# Not a model's field: what is wrong in a manifest is found in a thread, and not all of it.
+Files: TypeAlias = Annotated[
+    dict[str, Any],
+    WithJsonSchema(
+        {"type": "object", "maxProperties": MAX_FILES, "additionalProperties": ManifestFile.model_json_schema()}
+    ),
+]
+
+
 class NewDeploymentFields(Body):
-    """`files` by their path below `prefix`.
+    """`files`, at most 100,000, by their path below `prefix`.
 
     `replace` makes them all there is below the prefix; `merge` leaves other files alone, and conflicts if one of its
     own paths has changed since `base`, the space's revision that it starts from (by default the latest).
     """
 
-    files: dict[str, ManifestFile]
+    files: Files
     prefix: Folder = ""
     mode: Mode = "replace"
     message: Description = ""
     base: Annotated[int, Field(ge=0, le=MAX_SIZE)] | None = None
 
 
-def parse_manifest(files: Mapping[str, ManifestFile], prefix: str, max_size: int) -> dict[str, Blob]:
-    """The files by their kept path; raises `Invalid` that names the bad one."""
+def parse_manifest(files: Mapping[str, Any], prefix: str, max_size: int) -> dict[str, Blob]:
+    """The files by their kept path; raises 400 or `Invalid` that names the bad ones, the first of them at least."""
+    if len(files) > MAX_FILES:
+        raise Invalid("files", f"are more than {MAX_FILES}: put some of them into another deployment, of mode merge")
     manifest: dict[str, Blob] = {}
     sizes: dict[str, int] = {}
-    for name, file in files.items():
+    for name, file in _validate(files):
         field = f"files.{name}"
         path = parse_path(join(prefix, parse_path(name, field=field)), field=field)
         if path in manifest:
@@ -65,11 +78,26 @@ def parse_manifest(files: Mapping[str, ManifestFile], prefix: str, max_size: int
     return manifest
 
 
+def _validate(files: Mapping[str, Any]) -> Iterator[tuple[str, ManifestFile]]:
+    """The files that have the right form. Raises 400 after them, or as soon as enough have another."""
+    details: list[Detail] = []
+    for name, value in files.items():
+        try:
+            yield name, ManifestFile.model_validate(value)
+        except ValidationError as exc:
+            found = ({**error, "loc": ("files", name, *error["loc"])} for error in exc.errors(include_url=False))
+            details += details_of(found, skip=0)
+            if len(details) >= MAX_DETAILS:
+                break
+    if details:
+        raise bad_request(details[:MAX_DETAILS])
+
+
 @router.post("/space/{spaceId}/deployment/create", **declare("files:write", NewDeploymentView, large_body=True))
 async def create_deployment(spaceId: str, body: NewDeploymentFields, call: CurrentCall) -> Response:
     """Begin a deployment. Nothing is visible until it is activated."""
     prefix = body.prefix or ""
-    # In a thread: a manifest of 32 MiB would hold up everybody else for a second.
+    # In a thread: a long manifest would hold up everybody else for a second.
     files = await asyncio.to_thread(parse_manifest, body.files, prefix, call.config.max_file_bytes)
     space = await call.get_space(spaceId)
     if body.base is not None and body.mode != "merge":

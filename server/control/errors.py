@@ -43,6 +43,9 @@ STORAGE_ERRORS: dict[type[storage.StorageError], _Meaning] = {
     storage.TooLarge: _Meaning(413, "PAYLOAD_TOO_LARGE"),
     storage.QuotaExceeded: _Meaning(429, "LIMITS_REACHED"),
     storage.Unavailable: _Meaning(503, "SERVICE_UNAVAILABLE", "The store cannot be reached now: try again in a moment"),
+    storage.OutOfSpace: _Meaning(
+        503, "SERVICE_UNAVAILABLE", "The server's disk is full: whoever runs it has to make room"
+    ),
     storage.Corrupt: _Meaning(500, "INTERNAL_SERVER_ERROR", "What is kept is damaged: tell whoever runs this server"),
 }
 UNEXPECTED = _Meaning(500, "INTERNAL_SERVER_ERROR", "Something went wrong here; the X-Request-Id finds it in the log")
@@ -128,11 +131,14 @@ async def on_api_error(request: Request, exc: Exception) -> Response:
 
 async def on_storage_error(request: Request, exc: Exception) -> Response:
     meaning = next((STORAGE_ERRORS[cls] for cls in type(exc).__mro__ if cls in STORAGE_ERRORS), UNEXPECTED)
-    if meaning.status >= 500:
+    if isinstance(exc, storage.OutOfSpace):
+        _log(request, failure=str(exc))  # where it happened says nothing about a disk
+    elif meaning.status >= 500:
         log_failure(request, exc)
     if isinstance(exc, storage.Invalid):
         return render(request, bad_request([Detail(exc.field, str(exc))]))
-    headers = {"Retry-After": RETRY_AFTER_SECONDS} if meaning.status == 503 else None
+    passes = meaning is STORAGE_ERRORS[storage.Unavailable]
+    headers = {"Retry-After": RETRY_AFTER_SECONDS} if passes else None
     return render(request, ApiError(meaning.status, meaning.code, meaning.message or str(exc)), headers)
 
 
@@ -155,7 +161,10 @@ def on_unexpected(request: Request, exc: Exception) -> Response:
 
 def log_failure(request: Request, exc: Exception) -> None:
     # As plain text: a renderer that prints local variables would print secrets.
-    text = "".join(traceback.format_exception(exc))
+    _log(request, traceback="".join(traceback.format_exception(exc)))
+
+
+def _log(request: Request, **facts: str) -> None:
     log = structlog.get_logger("spacelane.control")
     where = {"request_id": request.state.request_id, "method": request.method, "path": request.url.path}
-    log.error("control.failure", **where, traceback=text)
+    log.error("control.failure", **where, **facts)

@@ -7,7 +7,7 @@ import re
 from collections.abc import Callable
 from typing import Annotated, Any, TypeAlias
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints, model_validator
 from pydantic.alias_generators import to_camel
 from pydantic_core import PydanticCustomError
 
@@ -16,6 +16,8 @@ from storage.paths import parse_folder, parse_path
 
 MAX_NAME = 256
 MAX_DESCRIPTION = 4096
+MAX_FIELDS = 1000  # of a body, so that what names those that are unknown is bounded
+MAX_META_KEYS = 4096  # of an update: 16 KiB hold fewer
 ALIAS = re.compile(r"[a-z0-9_-]{1,128}")
 
 
@@ -23,6 +25,14 @@ class Body(BaseModel):
     """A JSON object: strict types, no unknown fields, names in camelCase."""
 
     model_config = ConfigDict(extra="forbid", strict=True, alias_generator=to_camel)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _bound(cls, value: Any) -> Any:
+        """pydantic would collect an error for each unknown field before anything could cut the list."""
+        if isinstance(value, dict) and len(value) > MAX_FIELDS:
+            raise refusal(f"has {len(value)} fields, far more than are known")
+        return value
 
 
 class NoFields(Body):
@@ -68,11 +78,13 @@ def _parse_named_file(text: str) -> str:
 
 def _unwrap_update(meta: Any) -> Any:
     """`{"$update": {…}}` means the same merge as the object in it."""
-    if not isinstance(meta, dict) or "$update" not in meta:
-        return meta
-    if len(meta) > 1:
-        raise refusal("has keys beside $update: put them into it")
-    return meta["$update"]
+    if isinstance(meta, dict) and "$update" in meta:
+        if len(meta) > 1:
+            raise refusal("has keys beside $update: put them into it")
+        meta = meta["$update"]
+    if isinstance(meta, dict) and len(meta) > MAX_META_KEYS:
+        raise refusal(f"has more than {MAX_META_KEYS} keys")
+    return meta
 
 
 def _meta_key(key: str) -> str:

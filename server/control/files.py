@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 from typing import Annotated
 
@@ -63,7 +64,8 @@ async def _content(request: Request, call: Call) -> AsyncIterator[bytes]:
     limit = call.config.max_file_bytes
     match bodies.media_type(request):
         case bodies.JSON:
-            return _once(_data_url(await bodies.read_json(request, call.config.max_large_json_bytes)))
+            async with bodies.open_json(request, call.config.max_large_json_bytes, call.turns) as value:
+                return _once(await asyncio.to_thread(_data_url, value))
         case multipart.FORM:
             limit += multipart.MAX_OVERHEAD
             bodies.check_length(request, limit)

@@ -10,8 +10,9 @@ and then FastAPI validates what was sent (400), and the endpoint looks for the o
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Coroutine
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import unquote_to_bytes
 
@@ -21,7 +22,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
 from server.control.auth import Authenticator, Scope
-from server.control.bodies import read_json, require_json
+from server.control.bodies import LARGE_AT_ONCE, open_json, require_json
 from server.control.call import Call
 from server.control.config import ControlConfig
 from server.control.errors import Detail, bad_request
@@ -51,13 +52,16 @@ class Gate:
     blobs: BlobStore
     config: ControlConfig
     authenticator: Authenticator
+    turns: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(LARGE_AT_ONCE))  # of large JSON bodies
 
     async def open(self, request: Request, scope: str) -> None:
         """Let `request` in, as `request.state.call`; raises 401, 403 or 400."""
         caller = await self.authenticator.authenticate(request)
         caller.require(scope)
         check_url(request)
-        request.state.call = Call(metadata=self.metadata, blobs=self.blobs, config=self.config, caller=caller)
+        request.state.call = Call(
+            metadata=self.metadata, blobs=self.blobs, config=self.config, turns=self.turns, caller=caller
+        )
 
 
 def check_url(request: Request) -> None:
@@ -102,7 +106,8 @@ class ControlRoute(APIRoute):
             if takes_json:
                 require_json(request)
                 limit = gate.config.max_large_json_bytes if large_body else gate.config.max_json_bytes
-                request = _JsonRequest(request, await read_json(request, limit))
+                async with open_json(request, limit, gate.turns) as value:
+                    return await handle(_JsonRequest(request, value))
             return await handle(request)
 
         return pass_gate

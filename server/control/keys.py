@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Annotated
 
 from fastapi import APIRouter
-from pydantic import BeforeValidator, Field, WithJsonSchema
+from pydantic import BeforeValidator, FailFast, Field, WithJsonSchema
 from starlette.responses import Response
 
 from server.control.auth import Scope, hash_secret
@@ -39,7 +39,7 @@ class NewKeyFields(Body):
     """`scopes` may hold only what the creating key has; `dialect` sdk is what published client libraries expect."""
 
     name: Annotated[ShortText, Field(min_length=1)]
-    scopes: Annotated[list[Scope], Field(min_length=1)]
+    scopes: Annotated[list[Scope], Field(min_length=1), FailFast()]
     dialect: Dialect = "spacelane"
     expires_at: Annotated[
         Annotated[int, Field(le=LAST_TIME)] | None,

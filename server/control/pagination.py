@@ -21,6 +21,7 @@ from storage.models import Page, PageQuery
 
 DEFAULT_TAKE = 20
 MAX_TAKE = 100
+MAX_META_FILTERS = 20  # a thousand would be more than SQLite parses
 
 Order: TypeAlias = Literal["asc", "desc"]
 
@@ -57,6 +58,8 @@ async def _meta_filter(request: Request) -> dict[str, str]:
     for name, value in request.query_params.multi_items():
         if match := _META_FILTER.fullmatch(name):
             wanted[match["bracketed"] or match["dotted"]] = value
+    if len(wanted) > MAX_META_FILTERS:
+        raise Invalid("meta", f"filters by {len(wanted)} keys: name {MAX_META_FILTERS} at most")
     return wanted
 
 
@@ -68,7 +71,8 @@ META_FILTER_PARAMETER: dict[str, Any] = {
     "in": "query",
     "style": "deepObject",
     "explode": True,
-    "description": "Keeps items whose meta has each key with that value: `meta[key]=value` or `meta.key=value`",
+    "description": "Keeps items whose meta has each key with that value: `meta[key]=value` or `meta.key=value`, "
+    f"{MAX_META_FILTERS} at most",
     "schema": {"type": "object", "additionalProperties": {"type": "string"}},
 }
 

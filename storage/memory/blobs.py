@@ -31,9 +31,6 @@ class MemoryBlobs:
         self.contents[digest] = bytes(content)
         return Blob(digest=digest, size=len(content))
 
-    async def has(self, digest: Digest) -> bool:
-        return digest in self.contents
-
     async def read(self, digest: Digest) -> bytes:
         content = self._get(digest)
         if hashlib.sha256(content).hexdigest() != digest:

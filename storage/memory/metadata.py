@@ -181,9 +181,6 @@ class MemoryMetadata:
         self._log("site.create", (site.domain,))
         return site
 
-    async def get_site(self, site_id: str) -> Site:
-        return _get(self._sites, "site", site_id)
-
     async def find_site_by_id(self, site_id: str) -> Site | None:
         return self._sites.get(site_id)
 

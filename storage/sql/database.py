@@ -23,9 +23,8 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from storage.errors import StorageError
 from storage.models import Millis
 from storage.sql import tables
-from storage.sql.engines import DirectReader, create_reader, create_writer
+from storage.sql.engines import create_edge_reader, create_reader, create_writer
 from storage.sql.failures import conflicts, translated
-from storage.sql.rows import Reader
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -91,27 +90,17 @@ class Database:
         self._announce = announce
         self._writer = create_writer(url)
         self._reader = create_reader(url)
-        self._direct = DirectReader(url) if self.dialect == "sqlite" else None
-
-    @property
-    def edge(self) -> Reader:
-        """What the edge's look-ups go through."""
-        return self._direct or self
+        self.edge = create_edge_reader(url)
 
     async def rows(self, statement: Executable, parameters: Mapping[str, Any] | None = None) -> Sequence[Row[Any]]:
         """All of the answer, as of the latest commit."""
         # Asyncpg can stop at any time, and a visitor's deadline must not wait for an answer from PostgreSQL.
-        read = whole(self._read) if self.dialect == "sqlite" else self._read
+        read = whole(self._reader.rows) if self.dialect == "sqlite" else self._reader.rows
         return await read(statement, parameters)
-
-    async def _read(self, statement: Executable, parameters: Mapping[str, Any] | None) -> Sequence[Row[Any]]:
-        with translated():
-            async with self._reader.connect() as connection:
-                return (await connection.execute(statement, parameters)).all()
 
     async def require_version(self) -> None:
         """Raises `StorageError` unless the tables are those of this version."""
-        version = (await self.edge.rows(_VERSION))[0].version_num
+        version = ", ".join(row.version_num for row in await self.edge.rows(_VERSION)) or "none"
         if version != tables.HEAD:
             raise StorageError(
                 f"the database's tables are at {version} and this version of Spacelane needs them at {tables.HEAD}: "
@@ -141,9 +130,8 @@ class Database:
 
     async def close(self) -> None:
         """Let go of all connections; again is harmless."""
-        if self._direct:
-            self._direct.close()
-        await self._reader.dispose()
+        await self.edge.close()
+        await self._reader.close()
         await self._writer.dispose()
 
 

@@ -15,6 +15,8 @@ from storage.sql.rows import DEPLOYMENT, SPACE, Reader
 from storage.sql.sources import FILES, files_json
 from storage.sql.tables import deployment_files, deployments, files, workspace_blobs
 
+_AT_ONCE = 10_000  # rows, the making of which keeps everybody else waiting for some ten milliseconds
+
 _of_deployment = deployment_files.c.deployment_id == bindparam("deployment")
 
 _KEEP = insert(deployment_files).from_select(
@@ -41,8 +43,9 @@ _MISSING = (
     select(deployment_files.c.digest)
     .distinct()
     .select_from(_manifest_files)
-    .where(_of_deployment, _known_size.is_(None))
+    .where(_of_deployment, _known_size.is_(None), deployment_files.c.digest > bindparam("after"))
     .order_by(deployment_files.c.digest)
+    .limit(_AT_ONCE)
 )
 _OF_WRONG_SIZE = (
     select(func.min(deployment_files.c.path).label("path"))
@@ -111,7 +114,14 @@ class DeploymentVerbs(Verbs):
 
 
 async def _list_missing(reader: Reader, deployment_id: str) -> list[Digest]:
-    return [row.digest for row in await reader.rows(_MISSING, {"deployment": deployment_id})]
+    missing: list[str] = []
+    more = True
+    while more:
+        after = missing[-1] if missing else ""
+        rows = await reader.rows(_MISSING, {"deployment": deployment_id, "after": after})
+        missing += [row.digest for row in rows]
+        more = len(rows) == _AT_ONCE
+    return missing
 
 
 async def _refuse(change: Change, deployment: Deployment) -> None:

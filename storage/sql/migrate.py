@@ -16,7 +16,7 @@ from sqlalchemy import Connection, func, select
 
 from storage.errors import StorageError
 from storage.sql.engines import create_writer, keep_write_ahead_log, parse_url
-from storage.sql.failures import translated
+from storage.sql.failures import starting
 
 _LOCK = 0x5BACE1A4E  # any number that no other program takes on the same PostgreSQL
 
@@ -26,7 +26,7 @@ async def migrate(url: str) -> None:
     parsed = parse_url(url)
     engine = create_writer(parsed)
     try:
-        with translated():
+        with starting():
             if engine.dialect.name == "sqlite":
                 keep_write_ahead_log(parsed)
             async with engine.begin() as connection:

@@ -25,9 +25,6 @@ class SiteVerbs(Verbs):
             change.log("site.create", [site.domain])
             return site
 
-    async def get_site(self, site_id: str) -> Site:
-        return await SITE.get(self._database, site_id)
-
     async def find_site_by_id(self, site_id: str) -> Site | None:
         return await SITE.find(self._database, sites.c.id == site_id)
 

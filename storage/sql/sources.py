@@ -46,6 +46,6 @@ def paths_json(paths: Collection[str]) -> str:
 
 def files_json(files: Mapping[str, Blob]) -> Iterator[str]:
     """In pieces, so that no parameter grows without bound."""
-    rows = iter([(path, blob.digest, blob.size) for path, blob in files.items()])
+    rows = ((path, blob.digest, blob.size) for path, blob in files.items())
     while chunk := list(islice(rows, _CHUNK)):
         yield json.dumps(chunk, ensure_ascii=False)

@@ -10,6 +10,7 @@ from storage.sql.database import Database
 from storage.sql.deployments import DeploymentVerbs
 from storage.sql.edge import EdgeVerbs
 from storage.sql.engines import parse_url
+from storage.sql.failures import starting
 from storage.sql.files import FileVerbs
 from storage.sql.keys import KeyVerbs
 from storage.sql.sites import SiteVerbs
@@ -33,7 +34,8 @@ async def open_sql(
     """
     database = Database(parse_url(url), clock, announce)
     try:
-        await database.require_version()
+        with starting():
+            await database.require_version()
     except BaseException:
         await database.close()
         raise

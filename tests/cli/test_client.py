@@ -176,12 +176,17 @@ async def test_what_is_no_url(url: str) -> None:
     assert "--url" in error.next_step
 
 
-async def test_a_key_that_no_header_carries() -> None:
+@pytest.mark.parametrize("key", ["sk-\u00e9\u20ac", "sk-a\nb"])
+async def test_a_key_that_no_header_carries(key: str) -> None:
     async def call() -> None:
-        async with Client(Endpoint("http://127.0.0.1", "sk-\u00e9\u20ac", "nowhere")):
+        async with Client(Endpoint("http://127.0.0.1", key, "nowhere")):
             pass
 
-    assert (await failure(call)).exit_code == 2
+    error = await failure(call)
+    assert error.exit_code == 2
+    assert "the key from nowhere" in error.message
+    assert key not in str(error)
+    assert "Copy the whole key" in error.next_step
 
 
 @pytest.mark.parametrize(

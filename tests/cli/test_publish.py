@@ -65,7 +65,7 @@ async def test_the_first_time(control: Control, site: Path) -> None:
     assert uploading.sent == 7
     hosted = await control.metadata.find_site(["my.localhost"])
     assert hosted is not None
-    assert (hosted.site.id, hosted.site.space_id, hosted.site.prefix) == (outcome.site.id, outcome.space_id, "")
+    assert (hosted.id, hosted.space_id, hosted.prefix) == (outcome.site.id, outcome.space_id, "")
 
 
 async def test_again_writes_nothing(control: Control, site: Path) -> None:
@@ -117,6 +117,40 @@ async def test_a_prefix_is_the_sites_own_afterwards(control: Control, site: Path
     ]
     with pytest.raises(CliError, match="serves the folder 'docs' of its space, not '/'"):
         await deploy(control, site, replace(target, prefix=""))
+
+
+@pytest.mark.parametrize(
+    ("prefix", "beside", "spared"),
+    [
+        ("", "docs", False),
+        ("docs", "docs/old", False),
+        ("docs", "docs", True),  # the same tree, by two names
+        ("docs", "docs-old", True),
+        ("docs", "", True),  # a site above gets what is published below
+    ],
+)
+async def test_another_site_of_the_space(control: Control, site: Path, prefix: str, beside: str, spared: bool) -> None:
+    here, there = (Target(f"{name}.localhost", "shared", folder) for name, folder in (("a", prefix), ("b", beside)))
+    await deploy(control, site, here)
+    old = make_tree(site.parent / "old", {"index.html": "old", "old.html": "old", "a/b.css": "css"})
+    await deploy(control, old, replace(there, force=True))
+    before = await control.paths("shared")
+    if spared:
+        outcome, _ = await deploy(control, site, here)
+        assert len(outcome.removed) == (1 if prefix == beside else 0)
+        return
+    with pytest.raises(CliError, match=r"this would remove files of b\.localhost"):
+        await deploy(control, site, here)
+    assert await control.paths("shared") == before
+    outcome, _ = await deploy(control, site, replace(here, force=True))
+    assert outcome.removed == tuple(f"{beside}/{name}" for name in ("a/b.css", "index.html", "old.html"))
+
+
+async def test_a_directory_that_holds_the_other_sites_files(control: Control, site: Path) -> None:
+    docs = make_tree(site / "docs", {"index.html": "docs"})
+    await deploy(control, docs, Target("b.localhost", "shared", "docs"))
+    outcome, _ = await deploy(control, site, Target("a.localhost", "shared"))
+    assert outcome.removed == ()
 
 
 async def test_a_space_by_its_id(control: Control, site: Path) -> None:
@@ -172,7 +206,7 @@ async def test_a_site_that_somebody_made_meanwhile(control: Control, site: Path)
         outcome = await publish(client, scan(site), MY, Uploading())
     hosted = await control.metadata.find_site(["my.localhost"])
     assert hosted is not None
-    assert hosted.site.id == outcome.site.id
+    assert hosted.id == outcome.site.id
 
 
 async def test_other_refusals_are_passed_on(control: Control, site: Path) -> None:

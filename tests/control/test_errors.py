@@ -9,7 +9,7 @@ from structlog.testing import capture_logs
 
 from server.control.errors import CODES, MAX_DETAILS, ROUTING_ERRORS, STORAGE_ERRORS, UNEXPECTED
 from storage.blobs import BlobReader
-from storage.errors import Corrupt, QuotaExceeded, StorageError, Unavailable
+from storage.errors import Corrupt, OutOfSpace, QuotaExceeded, StorageError, Unavailable
 from storage.memory.blobs import MemoryBlobs
 from storage.memory.metadata import MemoryMetadata
 from storage.models import Digest, Millis, NewSpace, Space
@@ -65,7 +65,7 @@ def stores() -> tuple[FailingMetadata, TornBlobs]:
 async def test_there_is_a_code_for_every_refusal() -> None:
     meanings = [*STORAGE_ERRORS.values(), *ROUTING_ERRORS.values(), UNEXPECTED]
     assert all(meaning.status in CODES[meaning.code] for meaning in meanings)
-    assert set(STORAGE_ERRORS) == set(StorageError.__subclasses__())
+    assert set(STORAGE_ERRORS) == {*StorageError.__subclasses__(), *Unavailable.__subclasses__()}
 
 
 @pytest.mark.parametrize(
@@ -190,6 +190,17 @@ async def test_a_failure_is_logged_with_its_request_and_leaks_nothing(
     assert api.secret not in str(logs)
     stores[0].failure = None
     assert (await api.post("space/create", {})).status_code == 200
+
+
+async def test_a_full_disk_is_told_as_one(api: Api, stores: tuple[FailingMetadata, TornBlobs]) -> None:
+    stores[0].failure = OutOfSpace("No space left on device")
+    with capture_logs() as logs:
+        answer = await api.post("space/create", {"name": "x"})
+    assert "make room" in refused(answer, 503, "SERVICE_UNAVAILABLE")
+    assert "retry-after" not in answer.headers
+    (entry,) = logs
+    assert (entry["event"], entry["failure"]) == ("control.failure", "No space left on device")
+    assert "traceback" not in entry
 
 
 async def test_a_key_works_while_its_use_cannot_be_noted(api: Api, stores: tuple[FailingMetadata, TornBlobs]) -> None:

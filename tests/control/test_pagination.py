@@ -115,3 +115,11 @@ def test_text_that_is_no_cursor_is_refused(text: str) -> None:
 def test_a_key_that_no_list_has_is_refused(key: bytes) -> None:
     with pytest.raises(Invalid, match="is not a cursor of this list"):
         parse_cursor(base64.urlsafe_b64encode(b"file:" + key).decode().rstrip("="), "file")
+
+
+async def test_filters_by_meta_are_counted(api: Api) -> None:
+    for count, status in ((20, 200), (21, 400), (3000, 400)):
+        query = "&".join(f"meta.k{number}=v" for number in range(count))
+        answer = await api.get(f"space/list?{query}")
+        assert answer.status_code == status
+    assert "20 at most" in refused(answer, 400, "BAD_REQUEST", "meta")

@@ -1,4 +1,7 @@
-"""kill -9 at random instants: what was published reads back whole, and no half of a publish is ever served."""
+"""kill -9 at random instants: what was published reads back whole, all of one generation.
+
+Until then visitors get whole files, as new as what was acknowledged, and never an older one after a newer one.
+"""
 
 from __future__ import annotations
 
@@ -7,6 +10,7 @@ import os
 import random
 import signal
 import threading
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +18,7 @@ import httpx
 import pytest
 
 from tests.support.process import Serve
+from tests.support.wire import Answer, Wire
 
 pytestmark = pytest.mark.slow
 
@@ -32,6 +37,7 @@ class Publisher(threading.Thread):
         self._random = random_
         self.tried = generation  # the latest that may be live
         self.done = generation  # the latest that was said to be
+        self.published = threading.Semaphore(0)  # released for each generation that was said to be live
         self.uploads_tried: dict[str, str] = {}
         self.uploads_done: dict[str, str] = {}
 
@@ -58,6 +64,7 @@ class Publisher(threading.Thread):
         self.tried = generation
         self._post(f"deployment/{answer['id']}/activate", json={})
         self.done = generation
+        self.published.release()
 
     def _upload(self) -> None:
         path = f"loose-{self._random.randrange(5)}.bin"
@@ -72,6 +79,35 @@ class Publisher(threading.Thread):
         assert response.status_code == 200, response.text
         answer: dict[str, Any] = response.json()
         return answer
+
+
+class Reader(threading.Thread):
+    """Visits the files of the publisher in turn, on one connection, until the server is gone."""
+
+    def __init__(self, serve: Serve, publisher: Publisher) -> None:
+        super().__init__()
+        self._port = serve.edge_port
+        self._publisher = publisher
+        self.seen = publisher.done  # the latest generation that was served
+        self.visits = 0
+        self.wrong = ""  # what should not have been served
+
+    def run(self) -> None:
+        with suppress(OSError, EOFError), Wire(self._port) as wire:
+            while not self.wrong:
+                number = self.visits % FILES
+                # Two visits may have a publish between them, but each has to see what was live when it began.
+                oldest = max(self.seen, self._publisher.done)
+                wire.send(f"GET /g/{number}.txt HTTP/1.1\r\nHost: kill.localhost\r\n\r\n".encode())
+                self._check(number, oldest, wire.receive())
+                self.visits += 1
+
+    def _check(self, number: int, oldest: int, answer: Answer) -> None:
+        self.seen = int(answer.body.split()[0]) if answer.status == 200 else 0
+        if not oldest <= self.seen <= self._publisher.tried:
+            self.wrong = f"generation {self.seen} of file {number}, not {oldest} to {self._publisher.tried}"
+        elif answer.status != 404 and (answer.status, answer.body) != (200, content(self.seen, number)):
+            self.wrong = f"{answer.status} with {answer.body[:40]!r}… as generation {self.seen} of file {number}"
 
 
 def content(generation: int, number: int) -> bytes:
@@ -102,7 +138,7 @@ def test_killed_at_random(tmp_path: Path) -> None:
     with Serve(tmp_path) as serve:
         space = serve.post("space/create", {"alias": "kill"})["id"]
         serve.post(f"space/{space}/site/create", {"domain": "kill.localhost"})
-    generation = 0
+    generation = visits = 0
     publisher: Publisher | None = None
     uploads: dict[str, set[str]] = {}  # path → what it may hold
     for kill in range(KILLS + 1):
@@ -114,16 +150,29 @@ def test_killed_at_random(tmp_path: Path) -> None:
             if kill == KILLS:
                 break
             publisher = Publisher(serve, space, generation, random_)
-            publisher.start()
-            # Not a wait for something: the instant of the kill is what is random here.
-            threading.Event().wait(random_.uniform(0.05, 0.6))
-            for pid in [*serve.workers(), serve.process.pid]:
-                os.kill(pid, signal.SIGKILL)
-            publisher.join()
+            reader = Reader(serve, publisher)
+            kill_while_publishing(serve, publisher, reader, random_)
+            visits += reader.visits
         uploads.update((path, {digest}) for path, digest in publisher.uploads_done.items())
         for path, digest in publisher.uploads_tried.items():
             uploads.setdefault(path, {ABSENT}).add(digest)
-    assert generation > KILLS // 3, "too little was published between the kills to show anything"
+    assert generation >= KILLS
+    assert visits > FILES * KILLS, "too little was visited between the kills to show anything"
+
+
+def kill_while_publishing(serve: Serve, publisher: Publisher, reader: Reader, random_: random.Random) -> None:
+    """End the server's processes between some publish and the next, or in the midst of one."""
+    publisher.start()
+    reader.start()
+    for _ in range(random_.randint(1, 4)):
+        assert publisher.published.acquire(timeout=30), "nothing was published"
+    # Not a wait for something: the instant of the kill is what is random here.
+    threading.Event().wait(random_.uniform(0, 0.2))
+    for pid in [*serve.workers(), serve.process.pid]:
+        os.kill(pid, signal.SIGKILL)
+    publisher.join()
+    reader.join()
+    assert not reader.wrong, reader.wrong
 
 
 def check_uploads(serve: Serve, uploads: dict[str, set[str]]) -> None:

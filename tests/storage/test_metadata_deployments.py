@@ -9,6 +9,7 @@ import pytest
 from storage.errors import Conflict, Invalid, NotFound
 from storage.metadata import MetadataStore
 from storage.models import Blob, Change, Deployment, Mode, NewDeployment, NewSpace, PageQuery, Space
+from storage.sql import deployments
 from tests.storage.conftest import Clock, make_blob
 
 
@@ -225,3 +226,15 @@ async def test_a_merge_may_name_its_base(metadata: MetadataStore, space: Space) 
         with pytest.raises(Invalid) as invalid:
             await metadata.create_deployment(replace(new, base=bad))
         assert invalid.value.field == "base"
+
+
+async def test_any_number_of_contents_may_be_missing(
+    metadata: MetadataStore, space: Space, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In particular as many as are read at once, and one more."""
+    monkeypatch.setattr(deployments, "_MISSING", deployments._MISSING.limit(2))
+    monkeypatch.setattr(deployments, "_AT_ONCE", 2)
+    for count in range(6):
+        files = {f"{copy}{number}": make_blob(number) for number in range(count) for copy in "ab"}
+        deployment = await metadata.create_deployment(NewDeployment(space_id=space.id, files=files))
+        assert list(await metadata.list_missing(deployment.id)) == [make_blob(number).digest for number in range(count)]

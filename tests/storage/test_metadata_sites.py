@@ -42,7 +42,7 @@ async def test_a_site_is_kept_as_given(metadata: MetadataStore, space: Space, cl
         created_at=clock.now,
         updated_at=clock.now,
     )
-    assert await metadata.get_site(site.id) == site == await metadata.find_site_by_id(site.id)
+    assert await metadata.find_site_by_id(site.id) == site
     assert await metadata.find_site_by_alias("acme", "main") == site
     assert await metadata.find_site_by_alias("other", "main") is None
     assert await metadata.list_changes(2) == [Change(revision=3, kind="site.create", hosts=("*.example.com",))]
@@ -68,7 +68,6 @@ async def test_a_missing_site(metadata: MetadataStore) -> None:
     assert await metadata.find_site_by_id("site_none") is None
     assert await metadata.find_site_by_alias("acme", "none") is None
     for verb in (
-        metadata.get_site("site_none"),
         metadata.update_site("site_none", {"name": "x"}),
         metadata.delete_site("site_none"),
     ):
@@ -94,7 +93,7 @@ async def test_a_domain_has_one_site_whoever_asks(metadata: MetadataStore, space
         assert (conflict.kind, conflict.field, conflict.value) == ("site", "domain", "a.example")
         assert "a.example" in str(conflict)
     assert await metadata.get_revision() == revision
-    assert await metadata.get_site(site.id) == site
+    assert await metadata.find_site_by_id(site.id) == site
 
 
 async def test_an_alias_is_unique_among_a_workspaces_sites(metadata: MetadataStore, space: Space) -> None:
@@ -125,7 +124,7 @@ async def test_an_update_names_both_domains(metadata: MetadataStore, space: Spac
     updated = await metadata.update_site(site.id, {"domain": "new.example", "meta": {"k": "v"}})
     assert (updated.domain, updated.name, updated.meta) == ("new.example", "n", {"k": "v"})
     assert (updated.revision, updated.updated_at, updated.settings_at) == (3, clock.now, clock.now)
-    assert await metadata.get_site(site.id) == updated
+    assert await metadata.find_site_by_id(site.id) == updated
     assert await metadata.find_site(["old.example"]) is None
     assert await metadata.list_changes(2) == [
         Change(revision=3, kind="site.update", hosts=("new.example", "old.example"))
@@ -201,7 +200,7 @@ async def test_what_cannot_be_kept_is_refused(metadata: MetadataStore, space: Sp
         with pytest.raises(Invalid) as updated:
             await metadata.update_site(site.id, patch)
         assert created.value.field == updated.value.field == field
-    assert await metadata.get_site(site.id) == site
+    assert await metadata.find_site_by_id(site.id) == site
 
 
 async def test_settings_move_with_what_visitors_see(metadata: MetadataStore, space: Space, clock: Clock) -> None:

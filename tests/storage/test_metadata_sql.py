@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import sqlite3
 import sys
-from collections.abc import AsyncIterator, Coroutine
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -18,9 +18,9 @@ from sqlalchemy.dialects import sqlite
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncConnection, create_async_engine
 
-from storage.errors import Conflict, Invalid, StorageError, Unavailable
+from storage.errors import Conflict, Corrupt, Invalid, OutOfSpace, StorageError, Unavailable
 from storage.models import NewDeployment, NewSite, NewSpace
-from storage.sql import SqlMetadata, edge, migrate, open_sql
+from storage.sql import SqlMetadata, edge, engines, migrate, open_sql
 from storage.sql.engines import parse_url
 from storage.sql.tables import HEAD, files, metadata
 from tests.storage.conftest import make_blob
@@ -227,6 +227,93 @@ async def test_what_the_edge_asks_scans_no_table(sqlite_url: str) -> None:
         assert any(step.startswith("SEARCH") for step in steps), steps
         assert not [step for step in steps if step.startswith("SCAN") and "paths_rows" not in step], steps
     connection.close()
+
+
+@pytest.mark.parametrize(
+    ("url", "driver", "query"),
+    [
+        ("sqlite:///a.db", "sqlite+aiosqlite", {}),
+        ("postgresql://u@h/d", "postgresql+asyncpg", {}),
+        ("postgresql+psycopg://u@h/d?host=/run&port=1", "postgresql+asyncpg", {"host": "/run", "port": "1"}),
+        ("postgresql://u@h/d?sslmode=verify-full", "postgresql+asyncpg", {"ssl": "verify-full"}),
+    ],
+)
+def test_a_url_is_put_as_the_driver_has_it(url: str, driver: str, query: dict[str, str]) -> None:
+    parsed = parse_url(url)
+    assert (parsed.drivername, dict(parsed.query)) == (driver, query)
+
+
+@pytest.mark.parametrize(
+    ("url", "says"),
+    [
+        ("secret", "is not the URL of a database"),
+        ("postgresql://u:secret@h:port/d", "is not the URL of a database"),
+        ("mysql://u:secret@h/d", "'mysql' is not a database"),
+        ("postgresql://u:secret@h/d?sslmode=on", "has the sslmode 'on': use one of disable"),
+        ("postgresql://u:secret@h/d?sslcert=x", "has the option 'sslcert'"),
+        ("sqlite:///a.db?mode=ro", "has the option 'mode'"),
+    ],
+)
+def test_a_url_that_cannot_be_used(url: str, says: str) -> None:
+    with pytest.raises(ValueError, match=says) as refused:
+        parse_url(url)
+    assert "secret" not in str(refused.value)
+
+
+@pytest.mark.parametrize("start", [migrate, open_sql])
+async def test_a_file_that_is_no_database(tmp_path: Path, start: Callable[[str], Awaitable[object]]) -> None:
+    (tmp_path / "notes.db").write_bytes(b"These are my notes. " * 100)
+    with pytest.raises(StorageError, match="is not a database"):
+        await start(f"sqlite:///{tmp_path}/notes.db")
+
+
+@pytest.mark.parametrize("start", [migrate, open_sql])
+async def test_postgres_says_why_it_refuses(
+    postgres: PostgresServer, start: Callable[[str], Awaitable[object]]
+) -> None:
+    with pytest.raises(StorageError, match='"nowhere" does not exist'):
+        await start(postgres.url("nowhere"))
+
+
+async def test_a_failure_does_not_tell_parameters(sql: SqlMetadata, sql_url: str) -> None:
+    await sql.put_workspace("acme", "Acme")
+    async with connect(sql_url) as connection:
+        for statement in FAIL[connection.dialect.name]:
+            await connection.execute(text(statement.format(table="spaces")))
+    with pytest.raises(DBAPIError) as failure:
+        await sql.create_space(NewSpace(workspace_id="acme", meta={"a": "private"}))
+    assert "private" not in str(failure.value)
+    assert "parameters hidden" in str(failure.value)
+
+
+async def test_a_database_without_room(sqlite_url: str) -> None:
+    store = await open_sql(sqlite_url)
+    await store.put_workspace("acme", "Acme")
+    async with store._database.transaction() as transaction:
+        await transaction.rows(text("PRAGMA max_page_count=1"))  # no less than it has
+    space = NewSpace(workspace_id="acme", meta={"a": "x" * 16_000})
+    with pytest.raises(OutOfSpace):
+        await asyncio.gather(*[store.create_space(space) for _ in range(20)])
+    await store.close()
+
+
+async def test_a_damaged_database(sqlite_url: str) -> None:
+    with open(sqlite_url.removeprefix("sqlite:///"), "r+b") as file:  # noqa: ASYNC230
+        file.seek(4096)
+        file.write(b"\xff" * 400_000)
+    with pytest.raises(Corrupt):
+        await open_sql(sqlite_url)
+
+
+async def test_the_edge_waits_for_postgres_a_little_only(postgres_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(engines, "_EDGE_ANSWER_SECONDS", 0.5)
+    store = await open_sql(postgres_url)
+    async with connect(postgres_url) as connection:
+        await connection.execute(text("LOCK TABLE store_state IN ACCESS EXCLUSIVE MODE"))
+        with pytest.raises(Unavailable, match="in time"):
+            await store.get_revision()
+    assert await store.get_revision() == 0
+    await store.close()
 
 
 # Migrations.

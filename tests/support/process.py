@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import select
 import signal
 import subprocess
 import sys
@@ -19,6 +20,7 @@ import httpx
 from tests.support.wire import Answer, get
 
 START_SECONDS = 30
+POLL_SECONDS = 0.05
 
 
 class Serve:
@@ -88,11 +90,16 @@ class Serve:
         return [pid for pid in self.workers() if b"worker-" in Path(f"/proc/{pid}/cmdline").read_bytes()]
 
     def wait_until(self, condition: Callable[[], bool]) -> None:
-        """Return once it holds; what is waited for tells nobody when it happens."""
+        """Return once it holds; what is waited for tells nobody when it happens, save that the server has ended."""
         deadline = time.monotonic() + START_SECONDS
-        while not condition():
-            assert time.monotonic() < deadline, f"in vain: {self.log}"
-            os.sched_yield()
+        descriptor = os.pidfd_open(self.process.pid)
+        try:
+            while not condition():
+                has_ended = bool(select.select([descriptor], [], [], POLL_SECONDS)[0])
+                assert not has_ended, f"the server has ended: {self.log}"
+                assert time.monotonic() < deadline, f"in vain: {self.log}"
+        finally:
+            os.close(descriptor)
 
     def post(self, path: str, body: dict[str, Any] | None = None) -> dict[str, Any]:
         """A call of the API that has to succeed."""

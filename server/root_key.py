@@ -1,0 +1,46 @@
+"""The root key's file: the server makes it when it first starts, the commands on its machine read it."""
+
+from __future__ import annotations
+
+import os
+from contextlib import suppress
+from pathlib import Path
+
+from storage.ids import new_secret
+
+ROOT_KEY_FILE = "root.key"
+
+
+class RootKeyError(Exception):
+    """The file holds no key; the text says what it holds instead."""
+
+
+def read_root_key(path: Path) -> str:
+    """The key in the file. Raises `OSError`, or `RootKeyError` for what no request could carry."""
+    try:
+        key = path.read_text("ascii").strip()
+    except UnicodeDecodeError as exc:
+        raise RootKeyError(f"{path} is no text that could be a key") from exc
+    if not key.isprintable():
+        raise RootKeyError(f"{path} is no text that could be a key")
+    if not key:
+        raise RootKeyError(f"{path} is empty")
+    return key
+
+
+def make_root_key(path: Path) -> str:
+    """The key in the file, made if there is none. It is whole from the instant it has its name. Raises as above.
+
+    For the one server that holds the data directory's lock: nobody else makes it at the same time.
+    """
+    with suppress(FileNotFoundError):
+        return read_root_key(path)
+    secret = new_secret()
+    temporary = path.with_suffix(".new")
+    temporary.unlink(missing_ok=True)  # of a start that was cut short
+    with open(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
+        file.write(secret + "\n")
+        file.flush()
+        os.fsync(file.fileno())
+    temporary.rename(path)
+    return secret
