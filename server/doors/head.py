@@ -90,7 +90,9 @@ def parse_head(data: bytes) -> Head:
         headers=headers,
         body=_framing(headers, version),
         keep_alive=version == "1.1" and b"close" not in options,
-        expects_continue=any(name == b"expect" and value.lower() == b"100-continue" for name, value in headers),
+        # RFC 9110 §10.1.1: in HTTP/1.0 nobody waits for a go-ahead, whatever the field says.
+        expects_continue=version == "1.1"
+        and any(name == b"expect" and value.lower() == b"100-continue" for name, value in headers),
     )
 
 
@@ -140,6 +142,8 @@ class Drain:
     def feed(self, buffer: bytearray) -> bool:
         """Take what belongs to the body off the front of `buffer`; True once all of it has come. Raises `Refusal`."""
         if not self._chunked:
+            if self.too_long:  # though it be here already: how bytes arrive does not decide what is read
+                return False
             self._take(buffer, self._left)
             return self._left == 0
         while not self.too_long:

@@ -40,6 +40,11 @@ def test_a_head() -> None:
     assert not head.expects_continue
 
 
+def test_a_go_ahead_is_waited_for_in_http_1_1_alone() -> None:
+    assert parse_head(b"POST / HTTP/1.1\r\nexpect: 100-Continue").expects_continue
+    assert not parse_head(b"POST / HTTP/1.0\r\nexpect: 100-continue").expects_continue
+
+
 @pytest.mark.parametrize(
     ("head", "keep_alive"),
     [
@@ -184,6 +189,8 @@ def test_bad_chunks(data: bytes) -> None:
 def test_long_bodies_are_not_read() -> None:
     assert Drain(MAX_DRAIN_BYTES + 1).too_long
     assert not Drain(MAX_DRAIN_BYTES).too_long
+    assert drain(MAX_DRAIN_BYTES, b"a" * MAX_DRAIN_BYTES) == b""
+    assert drain(MAX_DRAIN_BYTES + 1, b"a" * (MAX_DRAIN_BYTES + 1)) is None  # though all of it is there
     many = Drain(None)
     assert not many.feed(bytearray(b"1\r\na\r\n" * MAX_DRAIN_BYTES))
     assert many.too_long
