@@ -1,4 +1,6 @@
-"""Wire cases as files: a request, dashed lines, what has to come back. Adding one needs no Python.
+r"""Wire cases as files: a request, dashed lines, what has to come back. Adding one needs no Python.
+
+    # The heading of this file's part of the table in docs/http.md
 
     == what is shown — the section or the peer's bug that asks for it
     GET /a HTTP/1.1
@@ -11,11 +13,18 @@
 
     the body
 
-Lines of a request end in CRLF. `\\xNN` and `\\n` and the like stand for odd bytes, `{{a*9}}` for a repetition,
-`{{etag a.txt}}` for the entity tag of a file of the site that Host names. In an answer a line `- name` says that a
-header is absent, `~ text` that the body has the text, `close` that the connection ends behind it, and further answers
-follow further dashed lines. Header values are compared exactly; headers that are not named may be there. A title that
-begins with `[hardened]` is for the hardened listener alone: other servers judge such requests their own way.
+Lines of a request end in CRLF. `\xNN` and `\n` and the like stand for odd bytes, `{{a*9}}` for a repetition,
+`{{etag a.txt}}` for the entity tag of a file of the site that Host names, `{{size a.txt}}` for its size. In an answer
+
+    name: value   is a header, to the letter; a value that ends in "..." begins so. Other headers may be there.
+    - name        a header is absent.
+    ~ text        the body has the text.
+    to HEAD       is the method that it answers; if it is not said, the first request's.
+    close         the connection ends behind it. Where it is not said, the connection goes on in step.
+
+Further answers follow further dashed lines. A title that begins with `[hardened]` is for the hardened listener alone:
+hypercorn refuses such a request with a page of its own. Where it does something else, answers behind lines
+`-- hypercorn` say what; `waits` that it wants more of the request, `depends` that it is one thing or another.
 """
 
 from __future__ import annotations
@@ -24,13 +33,19 @@ import re
 import tomllib
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Literal, TypeAlias
 
 from server.edge.response import etag_of
 from storage.models import Blob, NewSite
 from tests.support.hosting import Hosting, digest_of
 
 CORPUS = Path(__file__).parent.parent / "corpus"
+HARDENED = "[hardened] "
 _MARK = re.compile(r"\{\{(?:(?P<text>[^{}*]+)\*(?P<count>\d+)|etag (?P<file>[^{}]+)|size (?P<sized>[^{}]+))\}\}")
+_ESCAPE = re.compile(r"\\(?:x([0-9a-f]{2})|([nrt]))")
+_ESCAPES = {"n": "\n", "r": "\r", "t": "\t"}
+
+Unanswered: TypeAlias = Literal["waits", "depends"]
 
 
 @dataclass
@@ -38,21 +53,34 @@ class Expected:
     """One answer."""
 
     status: int
+    method: str | None = None  # that it answers; None: the first request's
     headers: dict[str, str] = field(default_factory=dict)
     absent: list[str] = field(default_factory=list)
-    contains: list[str] = field(default_factory=list)
+    contains: list[bytes] = field(default_factory=list)
     body: bytes | None = None
     closes: bool = False
 
 
 @dataclass
 class Case:
-    """One exchange."""
+    """One exchange: what is shown, what asks for it, and what comes back."""
 
-    name: str
+    file: str
+    shown: str
+    source: str
+    hardened: bool
     request: bytes
     answers: list[Expected]
-    hardened: bool
+    by_hypercorn: list[Expected] | Unanswered | None  # None: as above or, for a hardened case, a refusal of its own
+
+    @property
+    def name(self) -> str:
+        return f"{self.file}: {self.shown}"
+
+    @property
+    def method(self) -> str:
+        """Of the first request."""
+        return self.request.lstrip().split(b" ", 1)[0].decode("latin-1")
 
 
 def sites() -> dict[str, dict[str, object]]:
@@ -86,6 +114,12 @@ async def fill(hosting: Hosting) -> None:
         )
 
 
+def headings() -> dict[str, str]:
+    """The heading of each file, in order."""
+    lines = {path.stem: path.read_text().partition("\n")[0] for path in sorted(CORPUS.glob("*.http"))}
+    return {stem: line[2:] if line.startswith("# ") else stem.capitalize() for stem, line in lines.items()}
+
+
 def load_cases() -> list[Case]:
     """Every case of every file."""
     return [
@@ -95,12 +129,24 @@ def load_cases() -> list[Case]:
     ]
 
 
-def _parse(stem: str, block: str) -> Case:
+def _parse(file: str, block: str) -> Case:
     title, _, text = block.partition("\n")
-    request, *answers = re.split(r"^--\n", text, flags=re.MULTILINE)
-    raw = _bytes(request, _site_of(request)).replace(b"\n", b"\r\n").replace(b"\xff\x00LF", b"\n")
-    parsed = [_parse_answer(answer, _site_of(request)) for answer in answers]
-    return Case(f"{stem}: {title}", raw, parsed, title.startswith("[hardened]"))
+    request, *rest = re.split(r"^--(| hypercorn)\n", text, flags=re.MULTILINE)
+    domain = _site_of(request)
+    ours: list[Expected] = []
+    theirs: list[Expected] = []
+    unanswered: Unanswered | None = None
+    for mark, answer in zip(rest[::2], rest[1::2], strict=True):
+        match mark, answer.strip():
+            case " hypercorn", ("waits" | "depends") as word:
+                unanswered = word
+            case " hypercorn", text:
+                theirs.append(_parse_answer(text, domain))
+            case _:
+                ours.append(_parse_answer(answer, domain))
+    shown, _, source = title.removeprefix(HARDENED).rpartition(" — ")
+    data = _bytes(request.replace("\n", "\r\n"), domain)
+    return Case(file, shown, source, title.startswith(HARDENED), data, ours, theirs or unanswered)
 
 
 def _site_of(request: str) -> str:
@@ -115,10 +161,12 @@ def _parse_answer(text: str, domain: str) -> Expected:
     for line in lines:
         if line == "close":
             expected.closes = True
+        elif line.startswith("to "):
+            expected.method = line[3:]
         elif line.startswith("- "):
             expected.absent.append(line[2:])
         elif line.startswith("~ "):
-            expected.contains.append(line[2:])
+            expected.contains.append(_bytes(line[2:], domain))
         else:
             name, _, value = line.partition(": ")
             expected.headers[name] = _bytes(value, domain).decode()
@@ -129,11 +177,7 @@ def _parse_answer(text: str, domain: str) -> Expected:
 
 def _bytes(text: str, domain: str) -> bytes:
     text = _MARK.sub(lambda found: _expand(found, domain), text)
-    # An escaped line feed must not become CRLF with the others.
-    out = re.sub(r"\\n", "\xff\x00LF", text)
-    out = re.sub(r"\\r", "\r", out)
-    out = re.sub(r"\\t", "\t", out)
-    return re.sub(r"\\x([0-9a-f]{2})", lambda found: chr(int(found[1], 16)), out).encode("latin-1")
+    return _ESCAPE.sub(lambda found: chr(int(found[1], 16)) if found[1] else _ESCAPES[found[2]], text).encode("latin-1")
 
 
 def _expand(found: re.Match[str], domain: str) -> str:
