@@ -15,6 +15,7 @@ import typer
 from server import __version__
 from server.cli.app import app
 from server.config import ENV_PREFIX, Settings, describe
+from tests.support.corpus_table import render
 from tests.support.demo import running_demo
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -138,6 +139,11 @@ def test_variables_are_read_by_somebody(page: str) -> None:
 def test_links_lead_somewhere(page: str) -> None:
     targets = re.findall(r"\]\((?!https?://)([^)#]+)\)", read(page))
     assert [target for target in targets if not (ROOT / page).parent.joinpath(target).exists()] == []
+
+
+def test_the_table_of_cases_is_of_this_corpus() -> None:
+    page = read("docs/http.md")
+    assert render(page) == page, "write it anew: python -m tests.support.corpus_table"
 
 
 def test_make_targets_are_listed() -> None:
