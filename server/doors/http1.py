@@ -21,6 +21,7 @@ import asyncio
 import socket
 import struct
 from collections.abc import Mapping
+from dataclasses import replace
 from enum import Enum
 
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
@@ -220,8 +221,12 @@ class EdgeProtocol(HttpToolsProtocol):
             self._advance()
 
     def _refuse(self, refusal: Refusal) -> None:
+        response = self.edge.refuse(refusal)
+        # HEAD gets no content (RFC 9110 §9.3.2), be the rest of its request malformed or late.
+        if self._buffer.startswith(b"HEAD ") if self._head is None else self._head.method == b"HEAD":
+            response = replace(response, body=b"")
         self._buffer.clear()
-        self.transport.write(render_http1(self.edge.refuse(refusal)))
+        self.transport.write(render_http1(response))
         self.finish_connection()
 
     # Closing
