@@ -56,8 +56,8 @@ def find_head_end(buffer: bytearray, start: int) -> int:
     `start` is how much an earlier call has seen. Raises `Refusal` for what no further byte can mend.
     """
     end = buffer.find(b"\r\n\r\n", max(0, start - 3))
-    seen = len(buffer) if end < 0 else end + 2
-    if _STRAY.search(buffer, max(0, start - 1), seen):
+    seen = len(buffer) if end < 0 else end
+    if _STRAY.search(buffer, max(0, start - 1), seen if end < 0 else end + 2):
         raise Refusal(400, "a line of the request ends in a bare CR or LF")
     if seen > MAX_TARGET_BYTES:
         line = buffer.find(b"\r\n", 0, seen)
