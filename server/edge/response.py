@@ -142,7 +142,9 @@ def varying(headers: Headers, fields: Iterable[bytes]) -> Headers:
         if name == b"vary":
             vary = b", ".join([value, *(field for field in fields if field not in value.lower().split(b", "))])
         elif name == b"cache-control" and b"cookie" in fields and b"no-store" not in value:
-            out.append((name, b"private, " + value.replace(b"public, ", b"").replace(b"public", b"max-age=0")))
+            directives = [directive.strip() for directive in value.split(b",")]
+            kept = [directive for directive in directives if directive.lower() not in (b"public", b"private")]
+            out.append((name, b", ".join([b"private", *kept])))
         else:
             out.append((name, value))
     return (*out, (b"vary", vary))

@@ -10,8 +10,9 @@ from contextlib import asynccontextmanager
 
 import pytest
 
+from server import listeners
 from server.doors.http1 import DEADLINES, MAX_DISCARDED_BYTES, MAX_PIPELINED_BYTES, EdgeProtocol, Phase
-from tests.support.hosting import Hosting, memory_hosting, served
+from tests.support.hosting import Hosting, listening, memory_hosting, served
 
 GET = b"GET /a.txt HTTP/1.1\r\nHost: a.test\r\n\r\n"
 BIG = b"x" * (24 * 1024 * 1024)  # more than sockets buffer, and streamed
@@ -231,6 +232,27 @@ async def test_a_request_on_its_way_when_the_server_stops_is_answered() -> None:
         assert b"connection: close" in head
         peer.writer.write_eof()
         assert await peer.rest() == b"0123456789"
+
+
+async def test_what_does_not_finish_in_time_is_cut_off_quietly(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(listeners, "GRACE_SECONDS", 1.2)
+    async with memory_hosting() as hosting:
+        await hosting.site("a.test", {"big.bin": BIG})
+        with listening() as sock:
+            server = listeners.edge_server(hosting.edge)
+            running = asyncio.create_task(server.listen(sock))
+            await server.listening.wait()
+            peer = await Peer.connect(sock.getsockname()[1], receive_buffer=4096)
+            peer.send(GET.replace(b"a.txt", b"big.bin"))
+            await peer.head()
+            server.stop()
+            async with asyncio.timeout(10):
+                await running
+            assert len(await peer.rest()) < len(BIG)
+            await peer.close()
+    assert not [record for record in caplog.records if record.levelname == "ERROR"]
 
 
 async def test_a_silent_connection_does_not_hold_up_the_stop() -> None:
