@@ -1,0 +1,134 @@
+"""Requests by the thousand over real connections: each answered, as it should be, in order, or refused and ended.
+
+Two kinds of stream, each sent in pieces, several requests at a time:
+
+* well-formed requests, whose meaning is known from how they were made: as many answers as requests, each what the edge
+  says without a wire;
+* the same with bytes changed: as many answers as a reader of the whole stream finds in it.
+
+Normally it takes seconds and is the same each time; `FUZZ_SECONDS=600` looks for what nobody has thought of, so long.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import time
+from collections.abc import Callable, Iterator
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from tests.fuzz.grammar import Message, messages, mostly
+from tests.fuzz.oracle import Due, Oracle
+from tests.support import corpus
+from tests.support.hosting import in_thread, memory_hosting
+from tests.support.wire import Wire
+
+SECONDS = float(os.environ.get("FUZZ_SECONDS", "0"))
+STATUSES = {200, 204, 206, 304, 308, 400, 404, 405, 412, 414, 416, 431, 501, 505}
+PROFILE = settings(
+    max_examples=1000 if SECONDS else 200,
+    derandomize=not SECONDS,
+    database=None,
+    deadline=None,
+    suppress_health_check=list(HealthCheck),
+)
+FIELD_NAME = re.compile(r"[a-z-]+")
+FIELD_VALUE = re.compile(r"[\x21-\x7e]([\x20-\x7e]*[\x21-\x7e])?")
+
+HOSTILE = (
+    b"\r", b"\n", b"\r\n", b"\r\n\r\n", b"\n\n", b"\0", b" ", b"\t", b"\x0b", b"\x7f", b"\xff", b":", b",", b";", b"/",
+    b"%", b"0", b"1", b"\r\n ", b"HTTP/1.0", b"HTTP/1.1", b"HTTP/2.0", b"Host: basic.test\r\n",
+    b"Connection: close\r\n", b"Content-Length: 0\r\n", b"Content-Length: 5\r\n", b"Transfer-Encoding: chunked\r\n",
+    b"0\r\n\r\n", b"Transfer-Encoding: gzip, chunked\r\n", b"GET / HTTP/1.1\r\nHost: basic.test\r\n\r\n",
+    b"X: " + b"a" * 5000 + b"\r\n", b"X: y\r\n" * 60,
+)  # fmt: skip
+cuts = st.lists(st.floats(0, 1, exclude_max=True), max_size=6)
+
+
+@pytest.fixture(scope="module")
+def oracle() -> Iterator[Oracle]:
+    oracle = Oracle()
+    yield oracle
+    oracle.close()
+
+
+@pytest.fixture(scope="module")
+def port() -> Iterator[int]:
+    with in_thread(memory_hosting, corpus.fill) as port:
+        yield port
+
+
+@st.composite
+def mutated(draw: st.DrawFn) -> bytes:
+    """Well-formed requests with a few bytes changed, put in, left out or repeated."""
+    stream = b"".join(message.whole for message in draw(st.lists(messages(), min_size=1, max_size=4)))
+    for _ in range(draw(mostly(st.just(1), st.integers(2, 4), weight=2))):
+        start = draw(st.integers(0, len(stream)))
+        stop = min(len(stream), start + draw(st.sampled_from([0, 0, 1, 1, 2, 8, 40])))
+        middle = draw(st.sampled_from([*HOSTILE, b"", stream[start:stop] * 2]))
+        stream = stream[:start] + middle + stream[stop:]
+    return stream
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(SECONDS + 120)
+def test_well_formed_requests(port: int, oracle: Oracle) -> None:
+    @PROFILE
+    @given(batch=st.lists(messages(), min_size=1, max_size=6), cuts=cuts)
+    def check(batch: list[Message], cuts: list[float]) -> None:
+        stream = b"".join(message.whole for message in batch)
+        due = list(oracle.of_messages(batch))
+        assert [answer.closes for answer in oracle.of_stream(stream)] == [answer.closes for answer in due]
+        converse(port, stream, cuts, due)
+
+    repeat(check)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(SECONDS + 120)
+def test_mutated_requests(port: int, oracle: Oracle) -> None:
+    @PROFILE
+    @given(stream=mutated(), cuts=cuts)
+    def check(stream: bytes, cuts: list[float]) -> None:
+        converse(port, stream, cuts, list(oracle.of_stream(stream)))
+
+    repeat(check)
+
+
+def repeat(check: Callable[[], None]) -> None:
+    """Once or, each time with other examples, for half of the time that there is for both tests."""
+    end = time.monotonic() + SECONDS / 2
+    check()
+    while time.monotonic() < end:
+        check()
+
+
+def converse(port: int, stream: bytes, cuts: list[float], due: list[Due]) -> None:
+    """Send `stream` in pieces; what is due comes, and nothing else."""
+    with Wire(port) as wire:
+        edges = [0, *sorted(int(cut * len(stream)) for cut in cuts), len(stream)]
+        try:
+            for start, stop in zip(edges, edges[1:], strict=False):
+                wire.send(stream[start:stop])
+        except (BrokenPipeError, ConnectionResetError):
+            assert due[-1].closes
+        for expected in due:
+            receive(wire, expected)
+        if not (due and due[-1].closes):
+            wire.socket.shutdown(1)  # what is left is no whole request, and now never will be
+        assert wire.at_end()
+
+
+def receive(wire: Wire, expected: Due) -> None:
+    answer = wire.receive(expected.method)
+    assert answer.status in STATUSES
+    for name, value in answer.headers:
+        assert FIELD_NAME.fullmatch(name)
+        assert FIELD_VALUE.fullmatch(value)
+    closing = [("connection", "close")] if expected.closes else []
+    assert answer.status == expected.status
+    assert answer.headers == [*expected.headers, *closing]
+    assert answer.body == expected.body
