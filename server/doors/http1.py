@@ -102,7 +102,8 @@ class EdgeProtocol(HttpToolsProtocol):
         self._seen = 0  # of _buffer, without the end of a head
         self._head: Head | None = None  # read, its body not yet
         self._had_empty_line = False  # before the request line of the message under way
-        self._last = False  # the next answer is the last, because the client or the server has nothing more to say
+        self._half_closed = False  # the client sends nothing more
+        self._last = False  # the next answer is the last: the server stops
         self._served = False
         self._discarded = 0
         self._unsent = 0
@@ -130,11 +131,12 @@ class EdgeProtocol(HttpToolsProtocol):
             self._advance()
 
     def eof_received(self) -> bool:  # type: ignore[override]
-        """The client has nothing more to say. It still gets the answer that it waits for (RFC 9112 §9.6)."""
+        """The client has nothing more to say. It still gets every answer that it waits for (RFC 9112 §9.6)."""
         if not self._busy:
             return False  # asyncio closes
-        self._last = True
-        self.cycle.keep_alive = False
+        self._half_closed = True
+        if not self._buffer:
+            self.cycle.keep_alive = False
         return True
 
     @property
@@ -204,7 +206,7 @@ class EdgeProtocol(HttpToolsProtocol):
             self.on_header(name, value)
         self.expect_100_continue = False
         self.on_headers_complete()
-        if not keep_alive or self._last:
+        if not keep_alive or self._last or (self._half_closed and not self._buffer):
             self.cycle.keep_alive = False
         self.cycle.transport = _LastAnswer(self)  # type: ignore[assignment]
         self.on_message_complete()
@@ -219,6 +221,8 @@ class EdgeProtocol(HttpToolsProtocol):
         self.flow.resume_reading()
         if self._buffer:
             self._advance()
+        if self._half_closed and not self._busy:
+            self.finish_connection()  # what is left in the buffer is no whole request, and never will be
 
     def _refuse(self, refusal: Refusal) -> None:
         response = self.edge.refuse(refusal)

@@ -193,6 +193,16 @@ async def test_half_closed_clients_get_their_answer() -> None:
         assert await peer.rest() == BIG
 
 
+@pytest.mark.parametrize("rest", [b"", GET[:10]])
+async def test_half_closed_clients_get_all_their_answers(rest: bytes) -> None:
+    async with connected() as (_, peer):
+        peer.send(GET * 20 + rest)
+        peer.writer.write_eof()
+        for _ in range(20):
+            assert await peer.answer() == (200, b"0123456789")
+        assert await peer.rest() == b""
+
+
 async def test_half_a_head_and_no_more() -> None:
     async with connected() as (_, peer):
         peer.send(GET[:10])
