@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Iterator
 from contextlib import AsyncExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from server.doors.head import Head, find_head_end, parse_head
 from server.edge.request import Refusal, Request, read_request, split_target
@@ -17,13 +17,17 @@ from tests.support.hosting import memory_hosting
 
 @dataclass(frozen=True)
 class Due:
-    """An answer that has to come, and whether the connection ends behind it."""
+    """An answer that has to come, and whether the connection ends behind it.
+
+    Of a request that is wrong in two ways, which one is told depends on how the bytes arrive: then `exact` is false.
+    """
 
     method: str
     status: int
     headers: list[tuple[str, str]]
     body: bytes
     closes: bool
+    exact: bool = True
 
 
 class Oracle:
@@ -59,7 +63,8 @@ class Oracle:
             try:
                 head = _take_message(buffer)
             except Refusal as refusal:
-                yield self._refusal("HEAD" if buffer.startswith(b"HEAD ") else "GET", refusal)
+                method = "HEAD" if buffer.startswith(b"HEAD ") else "GET"
+                yield replace(self._refusal(method, refusal), exact=False)
                 return
             if head is None:
                 return
