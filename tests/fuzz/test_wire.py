@@ -28,7 +28,7 @@ from tests.support.hosting import in_thread, memory_hosting
 from tests.support.wire import Wire
 
 SECONDS = float(os.environ.get("FUZZ_SECONDS", "0"))
-STATUSES = {200, 204, 206, 304, 308, 400, 404, 405, 412, 414, 416, 431, 501, 505}
+STATUSES = {200, 204, 206, 301, 302, 304, 308, 400, 404, 405, 410, 412, 414, 416, 431, 451, 501, 505}
 PROFILE = settings(
     max_examples=1000 if SECONDS else 200,
     derandomize=not SECONDS,
