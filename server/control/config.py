@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
+from storage.clock import now_ms
 from storage.models import Millis
 
 DEFAULT_WORKSPACE_ID = "workspace_default"
@@ -26,10 +26,6 @@ def _always_ready() -> Readiness:
     return Readiness(ready=True)
 
 
-def _system_clock() -> Millis:
-    return time.time_ns() // 1_000_000
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ControlConfig:
     """Sizes are in bytes; `root_key_hash` is the SHA-256 (hexadecimal) of a key that may do everything in
@@ -43,4 +39,4 @@ class ControlConfig:
     default_workspace_id: str = DEFAULT_WORKSPACE_ID
     readiness: Callable[[], Readiness] = _always_ready
     visitors: str | None = None  # the edge's address, such as http://127.0.0.1:8080, for tools that name a page
-    clock: Callable[[], Millis] = _system_clock
+    clock: Callable[[], Millis] = now_ms
