@@ -5,7 +5,7 @@ What a message means is known from how it was made, not by reading it.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import TypeVar
 from urllib.parse import quote
@@ -18,7 +18,15 @@ from storage.models import Blob
 from tests.support.corpus import contents, sites
 from tests.support.hosting import digest_of
 
-# (domain, path, entity tag) of every file of the corpus' sites.
+
+def asked_for(files: dict[str, bytes]) -> Iterator[tuple[str, bytes]]:
+    """(path, content) of each file of a site, and of what its rules are about."""
+    yield from files.items()
+    for line in files.get("_redirects", b"").decode().split("\n"):
+        yield line.partition(" ")[0].lstrip("/").replace("*", "x/y").replace(":", ""), b""
+
+
+# (domain, path, entity tag) of what the corpus' sites have.
 FILES = [
     (
         domain.replace("*", "any"),
@@ -26,7 +34,7 @@ FILES = [
         etag_of(Blob(digest=digest_of(data), size=len(data))),
     )
     for domain, site in sites().items()
-    for path, data in contents(site).items()
+    for path, data in asked_for(contents(site))
 ]
 OWN = '"own"'  # stands for the tag of the file that the request asks for
 
@@ -94,7 +102,7 @@ path_forms: SearchStrategy[Callable[[str], str]] = st.sampled_from(
         lambda path: "".join(f"%{octet:02x}" if octet != 47 else "/" for octet in path.encode()),
     ]
 )
-queries = mostly(st.just(""), text(VISIBLE.replace("#", ""), 12).map("?{}".format), weight=2)
+queries = mostly(st.just(""), text(VISIBLE.replace("#", ""), 12).map("?{}".format), st.just("?id=5&x"), weight=2)
 odd_targets = st.just("*") | text(VISIBLE, 20, 1)
 methods = mostly(
     st.just("GET"), st.sampled_from(["HEAD", "OPTIONS", "POST", "DELETE"]), st.just("HEAD"), text(TOKEN, 8, 1)
@@ -136,7 +144,7 @@ specs = mostly(
 units = mostly(st.just("bytes"), st.sampled_from(["BYTES", "lines", " bytes", ""]), weight=9)
 codings = st.sampled_from(["gzip", "br", "zstd", "identity", "x-gzip", "*", "deflate", "GZIP", ""]) | text(TOKEN, 4)
 weights = st.sampled_from(["", "", ";q=0", ";q=1", ";q=0.5", "; Q=0.001", ";q=1.001", ";q=", ";q=x", ";x=y;q=0"])
-languages = st.sampled_from(["en", "de-CH", "*", "x-", ""])
+languages = st.sampled_from(["en", "de", "de-CH", "*", "x-", ""])
 VALUES: dict[str, SearchStrategy[str]] = {
     "Range": st.builds("{}={}".format, units, mostly(specs, joined(",", specs, 20), weight=2)),
     "If-Range": mostly(tags, tags.map("W/{}".format), dates, weight=3),
@@ -146,8 +154,9 @@ VALUES: dict[str, SearchStrategy[str]] = {
     "If-Unmodified-Since": dates,
     "Accept-Encoding": joined(", ", st.builds("{}{}".format, codings, weights)),
     "Accept-Language": joined(",", st.builds("{}{}".format, languages, weights)),
-    "Cookie": joined("; ", text(TOKEN + "=", 8)),
+    "Cookie": joined("; ", text(TOKEN + "=", 8) | st.just("beta=1")),
     "Sec-Fetch-Dest": st.sampled_from(["document", "empty", "image", "x"]),
+    "Accept": st.sampled_from(["text/html", "*/*", "image/png, */*;q=0.5", "x"]),
     "Want-Repr-Digest": st.sampled_from(["sha-256=1", "sha-256=10, sha-512=0", "x", "sha-256"]),
     "Connection": st.sampled_from(["keep-alive", "Upgrade", "x", "closed", "x, Close"]),
 }

@@ -31,7 +31,7 @@ class Due:
 
 
 class Oracle:
-    """An edge like the one that is served, in a loop of its own."""
+    """An edge like the one that is served, but with no memory: what others have asked for cannot change an answer."""
 
     def __init__(self) -> None:
         self._runner = asyncio.Runner()
@@ -39,7 +39,7 @@ class Oracle:
         self._runner.run(self._open())
 
     async def _open(self) -> None:
-        hosting = await self._stack.enter_async_context(memory_hosting())
+        hosting = await self._stack.enter_async_context(memory_hosting(cache_bytes=1))
         await corpus.fill(hosting)
         self._edge = hosting.edge
 

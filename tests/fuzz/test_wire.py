@@ -28,7 +28,7 @@ from tests.support.hosting import in_thread, memory_hosting
 from tests.support.wire import Wire
 
 SECONDS = float(os.environ.get("FUZZ_SECONDS", "0"))
-STATUSES = {200, 204, 206, 301, 302, 304, 308, 400, 404, 405, 410, 412, 414, 416, 431, 451, 501, 505}
+FAILURES_THAT_ARE_NONE = (501, 505)  # what is asked for is not spoken here
 PROFILE = settings(
     max_examples=1000 if SECONDS else 200,
     derandomize=not SECONDS,
@@ -129,7 +129,7 @@ def converse(port: int, stream: bytes, cuts: list[float], due: list[Due], *, hal
 
 def receive(wire: Wire, expected: Due, *, may_close: bool) -> None:
     answer = wire.receive(expected.method)
-    assert answer.status in STATUSES
+    assert answer.status < 500 or answer.status in FAILURES_THAT_ARE_NONE
     for name, value in answer.headers:
         assert FIELD_NAME.fullmatch(name)
         assert FIELD_VALUE.fullmatch(value)
