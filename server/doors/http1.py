@@ -21,6 +21,7 @@ import asyncio
 import socket
 import struct
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import replace
 from enum import Enum
 
@@ -258,10 +259,11 @@ class EdgeProtocol(HttpToolsProtocol):
         self._unsent = self.transport.get_write_buffer_size()
         self._enter(Phase.CLOSING)
         self.flow.resume_reading()
-        if self.transport.can_write_eof():
-            self.transport.write_eof()
-        else:
-            self.transport.close()
+        with suppress(OSError):  # the client may have reset the connection just now
+            if self.transport.can_write_eof():
+                self.transport.write_eof()
+                return
+        self.transport.close()
 
     # Deadlines
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import select
 import socket
+import struct
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 
@@ -181,6 +182,33 @@ async def until_unconnected(peer: Peer) -> None:
     watch = select.poll()
     watch.register(peer.writer.get_extra_info("socket").fileno(), 0)
     assert await asyncio.get_running_loop().run_in_executor(None, watch.poll, 20_000)
+
+
+class ResetsAtTheEnd(dict[Phase, float]):
+    """Deadlines that reset a client's connection when the last one is asked for, the last answer just written."""
+
+    def __init__(self, sock: socket.socket) -> None:
+        super().__init__(DEADLINES)
+        self.sock = sock
+        self.asked = asyncio.Event()
+
+    def __getitem__(self, phase: Phase) -> float:
+        if phase is Phase.CLOSING:
+            self.sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+            self.sock.close()
+            self.asked.set()
+        return super().__getitem__(phase)
+
+
+async def test_a_client_that_resets_as_its_connection_is_ended(caplog: pytest.LogCaptureFixture) -> None:
+    async with memory_hosting() as hosting:
+        sock = socket.socket()
+        deadlines = ResetsAtTheEnd(sock)
+        async with served(hosting.edge, deadlines) as port:
+            sock.connect(("127.0.0.1", port))
+            sock.sendall(GET + b"nonsense\r\n\r\n")
+            await deadlines.asked.wait()
+    assert caplog.records == []
 
 
 @pytest.mark.slow
