@@ -180,10 +180,11 @@ def _consult(
 
 
 def _redirected(status: int, location: str, query: str | None) -> tuple[Representation, bool]:
-    """A redirect to `location`, and whether it is the same for every query. `query`: the one that `location` ends in,
+    """A redirect to `location`, and whether it may be kept for every query. `query`: the one that `location` ends in,
     None if it passes none on."""
-    if query == "" and "#" not in location:
-        return redirect(status, location), True  # whatever query comes is appended
+    if query is not None and "#" not in location:
+        # The query is appended as the answer is sent, so that its page is the same whether it was kept or not.
+        return redirect(status, location.removesuffix(f"?{query}")), query == ""
     stored = redirect(status, location)
     headers = (*stored.headers, (b"location", location.encode("ascii")))
     return replace(stored, location=None, headers=headers), query is None
