@@ -14,6 +14,7 @@ from typing import Protocol
 from storage.models import (
     Blob,
     Change,
+    Coding,
     Deployment,
     Digest,
     Entry,
@@ -31,6 +32,7 @@ from storage.models import (
     SitePatch,
     Space,
     SpacePatch,
+    Uncoded,
     Workspace,
 )
 
@@ -47,14 +49,15 @@ class EdgeMetadata(Protocol):
         ...
 
     async def find_site(self, domains: Sequence[str]) -> HostedSite | None:
-        """The site of the first of `domains` that has one, with its files' revision as of the same instant."""
+        """The site of the first of `domains` that has one, with its space's revisions as of the same instant."""
         ...
 
     async def find_files(self, space_id: str, paths: Collection[str], revision: int) -> Mapping[str, File]:
         """For each of `paths`, the newest row that had begun at `revision`, if there is one.
 
         A row that had ended by then (`to_revision` ≤ `revision`) is a tombstone: it says when the path was removed. One
-        that ended later is returned as it stood: `to_revision` and `removed_at` None.
+        that ended later is returned as it stood: `to_revision` and `removed_at` None. Each has the variants that the
+        space's workspace has of its content now.
         """
         ...
 
@@ -188,6 +191,26 @@ class MetadataStore(EdgeMetadata, Protocol):
         """
         ...
 
+    # Variants. A workspace has only those that were made for it, even where another has the same content: one that was
+    # there at once would tell it so. Equal bytes are one blob all the same.
+
+    async def put_variants(self, workspace_id: str, contents: Mapping[Digest, Mapping[Coding, Blob | None]]) -> None:
+        """Remember what became of contents in codings, for this workspace: a blob, or None where it saves too little.
+
+        What is remembered already stays as it is. Each space of the workspace in which a content that gains a variant
+        is live moves on: one change of its own for each, and a later `HostedSite.variants_revision`. If there is no
+        such space, no revision is drawn. Raises `NotFound` (workspace).
+        """
+        ...
+
+    async def list_uncoded(self, after: tuple[int, str], limit: int) -> Sequence[Uncoded]:
+        """The live files of all workspaces behind the place `after`, whose content lacks a coding; at most `limit`.
+
+        By place, the revision and path with which a file begins. What begins later comes later, so who has come to the
+        end of the list may go on from there.
+        """
+        ...
+
     # Blobs a workspace possesses, and deployments.
 
     async def put_blob(self, workspace_id: str, blob: Blob) -> None:
@@ -208,8 +231,8 @@ class MetadataStore(EdgeMetadata, Protocol):
         """By id, which is by creation."""
         ...
 
-    async def find_deployment_blob(self, deployment_id: str, digest: Digest) -> Blob | None:
-        """The blob of that digest if the manifest names it."""
+    async def find_deployment_blob(self, deployment_id: str, digest: Digest) -> tuple[str, Blob] | None:
+        """The blob of that digest if the manifest names it, and the first path that it names it for."""
         ...
 
     async def list_missing(self, deployment_id: str) -> Sequence[Digest]:

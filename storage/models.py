@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Generic, Literal, TypeAlias, TypedDict, TypeVar
+from typing import Any, Generic, Literal, TypeAlias, TypedDict, TypeVar, get_args
 
 from storage.errors import Invalid
 
@@ -18,10 +18,12 @@ Digest: TypeAlias = str  # the SHA-256 of the content, 64 lower-case hexadecimal
 Meta: TypeAlias = Mapping[str, Any]  # a JSON object
 Dialect: TypeAlias = Literal["spacelane", "sdk"]
 Mode: TypeAlias = Literal["replace", "merge"]
+Coding: TypeAlias = Literal["gzip", "br", "zstd"]  # as HTTP names content codings
 
 DEFAULT_INDEX = "index.html"
 DEFAULT_NOT_FOUND = "404.html"
 MAX_META_BYTES = 16 * 1024
+CODINGS: tuple[Coding, ...] = get_args(Coding)
 
 T = TypeVar("T")
 
@@ -107,7 +109,8 @@ class Site:
 class HostedSite:
     """What the edge needs of a site, and no more: it keeps many of them, and their owners choose how large the rest is.
 
-    Read in one query with `files_revision`, the revision of its space's files. The other fields are as in `Site`.
+    Read in one query with `files_revision` and `variants_revision`, those of its space's files and of their variants.
+    The other fields are as in `Site`.
     """
 
     id: str
@@ -120,9 +123,10 @@ class HostedSite:
     created_at: Millis
     settings_at: Millis | None
     files_revision: int
+    variants_revision: int
 
     @classmethod
-    def of(cls, site: Site, files_revision: int) -> HostedSite:
+    def of(cls, site: Site, files_revision: int, variants_revision: int) -> HostedSite:
         """The view of `site`."""
         return cls(
             id=site.id,
@@ -135,12 +139,13 @@ class HostedSite:
             created_at=site.created_at,
             settings_at=site.settings_at,
             files_revision=files_revision,
+            variants_revision=variants_revision,
         )
 
     @property
     def version(self) -> int:
         """Moves with everything that can change what the site serves."""
-        return max(self.revision, self.files_revision)
+        return max(self.revision, self.files_revision, self.variants_revision)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -152,11 +157,21 @@ class Blob:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Variant:
+    """A content in one coding: a blob of its own."""
+
+    coding: Coding
+    digest: Digest
+    size: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class File:
     """One path's content from `from_revision` up to, but without, `to_revision` (None: still live).
 
     `modified_at` is when this content came to this path; no two contents of a path share the second, so that
     Last-Modified, which counts seconds, tells them apart. `removed_at` is set together with `to_revision`.
+    `variants`, by coding, are what the edge's look-up fills in, and nothing else does.
     """
 
     path: str
@@ -166,6 +181,22 @@ class File:
     from_revision: int
     to_revision: int | None = None
     removed_at: Millis | None = None
+    variants: tuple[Variant, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Uncoded:
+    """A live file of a workspace whose content has not been tried in each coding; `tried` has those it has been in.
+
+    `revision` is where the file begins; (revision, path) is its place in the list of them.
+    """
+
+    workspace_id: str
+    revision: int
+    path: str
+    digest: Digest
+    size: int
+    tried: frozenset[Coding]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -129,7 +129,7 @@ def test_a_worker_that_dies_is_replaced(tmp_path: Path) -> None:
 def test_processes_do_not_outlive_their_supervisor(tmp_path: Path) -> None:
     with Serve(tmp_path, "--workers", "2") as serve:
         workers = serve.workers()
-        assert len(workers) == 3
+        assert len(workers) == 4
         descriptors = [os.pidfd_open(pid) for pid in workers]
         serve.process.kill()
         for descriptor in descriptors:

@@ -9,8 +9,9 @@ from typing import Generic, TypeVar
 
 from cachetools import LRUCache
 
+from server.edge.codings import Coding
 from server.edge.response import Representation
-from server.edge.visitor import Inputs
+from server.edge.visitor import NO_INPUTS, Inputs
 
 # The LRU's own links and slots. With it the sum errs on the safe side, because header texts that entries share are
 # counted for each: 10,000 pages of 1,000 bytes count as 3.1 KB each, and tracemalloc finds 1.9 KB.
@@ -51,9 +52,13 @@ class CacheStats:
 
 @dataclass(frozen=True, slots=True)
 class Depends:
-    """Stands where the answer depends on more of the request: it is kept under a key that has these inputs too."""
+    """Stands where the answer depends on more of the request: it is kept under a key that goes on with that.
 
-    inputs: Inputs
+    Either what rules read of the request, or which of `codings`, the smallest first, its Accept-Encoding gets.
+    """
+
+    inputs: Inputs = NO_INPUTS
+    codings: tuple[Coding, ...] = ()
 
 
 class ResponseCache:

@@ -19,7 +19,9 @@ from server.edge.response import Body, Headers, Parts, Representation, Response,
 MAX_RANGES = 16
 
 # What describes the body alone stays out of a 304 (RFC 9110 §15.4.5); it has an ETag, so Last-Modified adds nothing.
-_NOT_IN_304 = frozenset({b"content-type", b"content-length", b"accept-ranges", b"last-modified"})
+_NOT_IN_304 = frozenset({b"content-type", b"content-length", b"content-encoding", b"accept-ranges", b"last-modified"})
+
+_OF_PARTS = frozenset({b"content-type", b"content-encoding"})
 
 _TAG = r'"[\x21\x23-\x7e\x80-\xff]*+"'
 _ETAG = re.compile(rf"(W/)?({_TAG})")
@@ -110,12 +112,15 @@ def _matches(field: str, tag: str, *, strong: bool) -> bool:
 
 
 def _if_range(stored: Representation, field: str | None) -> bool:
-    """Whether Range still applies: the validator must match strongly, a date exactly (§13.1.5)."""
+    """Whether Range still applies: the validator must match strongly, a date exactly (§13.1.5).
+
+    All codings of a file have one date, so it does not tell which of them the client has a part of.
+    """
     if field is None:
         return True
     if field.startswith(('"', "W/")):
         return stored.etag is not None and field == stored.etag.decode("ascii")
-    return parse_http_date(field) == stored.modified
+    return not stored.codings and parse_http_date(field) == stored.modified
 
 
 def parse_http_date(text: str) -> int | None:
@@ -197,17 +202,21 @@ def _partial(stored: Representation, ranges: tuple[tuple[int, int], ...]) -> Res
 
 
 def _multipart(stored: Representation, ranges: tuple[tuple[int, int], ...]) -> Response:
-    """multipart/byteranges (§14.6). The boundary is a hash: the same request, the same bytes."""
-    content_type = dict(stored.headers)[b"content-type"]
+    """multipart/byteranges (§14.6). The boundary is a hash: the same request, the same bytes.
+
+    What describes the file is said of its parts (§15.3.7.2). The answer as a whole is not in the file's coding.
+    """
+    described = b"".join(b"%b: %b\r\n" % header for header in stored.headers if header[0] in _OF_PARTS)
     boundary = hashlib.sha256(repr((stored.etag, ranges)).encode()).hexdigest()[:24].encode()
     around = [
-        b"%b--%b\r\ncontent-type: %b\r\ncontent-range: bytes %d-%d/%d\r\n\r\n"
-        % (b"\r\n" if place else b"", boundary, content_type, start, stop - 1, stored.size)
+        b"%b--%b\r\n%bcontent-range: bytes %d-%d/%d\r\n\r\n"
+        % (b"\r\n" if place else b"", boundary, described, start, stop - 1, stored.size)
         for place, (start, stop) in enumerate(ranges)
     ]
     around.append(b"\r\n--%b--\r\n" % boundary)
     length = sum(map(len, around)) + sum(stop - start for start, stop in ranges)
-    headers = _replace(stored.headers, b"content-type", b"multipart/byteranges; boundary=" + boundary)
+    whole = tuple(header for header in stored.headers if header[0] != b"content-encoding")
+    headers = _replace(whole, b"content-type", b"multipart/byteranges; boundary=" + boundary)
     return Response(
         206, _replace(headers, b"content-length", str(length).encode()), _body(stored, ranges, tuple(around))
     )

@@ -10,11 +10,13 @@ All of it is done once for a version of the site, a path, and the inputs that th
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Hashable
 from dataclasses import replace
 
 from server.edge import header_rules
 from server.edge.cache import Depends, ResponseCache
+from server.edge.codings import IDENTITY, acceptable, choose, rank
 from server.edge.conditions import http_date
 from server.edge.flights import Flights
 from server.edge.media_types import content_type
@@ -22,6 +24,7 @@ from server.edge.paths import Candidates, Found, Missing, Redirect, Resolution, 
 from server.edge.redirects import Outcome, match
 from server.edge.request import Request
 from server.edge.response import (
+    Content,
     Representation,
     error_representation,
     file_representation,
@@ -32,8 +35,11 @@ from server.edge.response import (
 from server.edge.site_rules import RuleBook, SiteRules
 from server.edge.visitor import NO_INPUTS, Inputs, Visitor, is_navigation
 from storage.blobs import BlobStore
+from storage.errors import Corrupt
 from storage.metadata import EdgeMetadata
 from storage.models import Blob, File, HostedSite, Millis
+
+logger = logging.getLogger("spacelane.edge")
 
 NO_FILE = page(404, "There is nothing at this address.")
 
@@ -53,18 +59,14 @@ class Library:
 
     def find_nowait(self, site: HostedSite, path: str, request: Request) -> Representation | None:
         """The answer to GET of `path` (from `decode_path`) if it is kept."""
-        key = (site.id, site.version, path)
-        kept = self._cache.get(key)
-        if isinstance(kept, Depends):
-            kept = self._cache.get((*key, _visitor(path, request).key(kept.inputs)))
-            assert not isinstance(kept, Depends)
-        return kept
+        return self._kept((site.id, site.version, path), path, request)
 
     async def find(self, site: HostedSite, path: str, request: Request) -> Representation:
         """The answer to GET of `path`. Raises `Corrupt`, `Unavailable`."""
         rules = self._rules.find_nowait(site) or await self._rules.find(site)
         # Who asks the same shares a load; where rules read more of a request than its path, all that they might read.
-        asked = request if rules.redirects is not None else path
+        # Not Accept-Encoding itself: there are as many of those as clients care to write.
+        asked = request if rules.redirects is not None else (path, acceptable(request.accept_encoding))
         key = (site.id, site.version, asked)
         return await self._loads.join(key, lambda: self._load(site, rules, path, request))
 
@@ -73,23 +75,37 @@ class Library:
         visitor = _visitor(path, request)
         inputs, outcome = _consult(rules, path, request, visitor, exists=_exists(found, wanted))
         if outcome is not None:
-            stored, keep = await self._follow(site, rules, path, request.query, outcome)
+            stored, keep = await self._follow(site, rules, path, request, outcome)
         elif isinstance(found, Found):
-            stored, keep = await self._show(site, rules, path, found.file, modified), True
+            stored, keep = await self._show(site, rules, path, request, found.file, modified), True
         elif isinstance(found, Redirect):
             stored, keep = redirect(found.status, found.location), True
         else:
             # Not kept by path: a scan of paths that do not exist would push out the pages that do.
-            stored, keep = await self._miss(site, rules, path, found.page), False
+            stored, keep = await self._miss(site, rules, path, request, found.page), False
         stored = replace(stored, headers=varying(stored.headers, inputs.vary))
         if keep and (stored.modified or 0) <= self._clock():
-            self._keep((site.id, site.version, path), stored, inputs, visitor)
+            key: tuple[Hashable, ...] = (site.id, site.version, path)
+            if inputs:
+                self._cache.put(key, Depends(inputs))
+                key = (*key, visitor.key(inputs))
+            self._keep(key, stored)
         return stored
 
-    def _keep(self, key: tuple[Hashable, ...], stored: Representation, inputs: Inputs, visitor: Visitor) -> None:
-        if inputs:
-            self._cache.put(key, Depends(inputs))
-            key = (*key, visitor.key(inputs))
+    def _kept(self, key: tuple[Hashable, ...], path: str, request: Request) -> Representation | None:
+        kept = self._cache.get(key)
+        while isinstance(kept, Depends):
+            if kept.codings:
+                key = (*key, choose(request.accept_encoding, kept.codings))
+            else:
+                key = (*key, _visitor(path, request).key(kept.inputs))
+            kept = self._cache.get(key)
+        return kept
+
+    def _keep(self, key: tuple[Hashable, ...], stored: Representation) -> None:
+        if stored.codings:
+            self._cache.put(key, Depends(codings=stored.codings))
+            key = (*key, stored.coding)
         self._cache.put(key, stored)
 
     async def _resolve(self, site: HostedSite, rules: SiteRules, path: str) -> tuple[Candidates, Resolution, Millis]:
@@ -100,12 +116,13 @@ class Library:
         return wanted, resolve(path, wanted, files), modified
 
     async def _follow(
-        self, site: HostedSite, rules: SiteRules, path: str, query: str, outcome: Outcome
+        self, site: HostedSite, rules: SiteRules, path: str, request: Request, outcome: Outcome
     ) -> tuple[Representation, bool]:
         """What a rule gives, and whether it may be kept by path: not if it is one of any number of paths or queries."""
         written_out = outcome.rule.pattern.path is not None
         if outcome.location is not None:
-            stored, same = _redirected(outcome.status, outcome.location, query if outcome.passes_query else None)
+            query = request.query if outcome.passes_query else None
+            stored, same = _redirected(outcome.status, outcome.location, query)
             return stored, written_out and same
         assert outcome.target is not None
         wanted, found, modified = await self._resolve(site, rules, outcome.target)
@@ -113,42 +130,58 @@ class Library:
             wanted, found, modified = await self._resolve(site, rules, outcome.target + "/")
         if outcome.status == 200:
             if isinstance(found, Found):
-                return await self._show(site, rules, path, found.file, modified), written_out
-            return await self._miss(site, rules, path, found.page if isinstance(found, Missing) else None), False
+                return await self._show(site, rules, path, request, found.file, modified), written_out
+            missing = found.page if isinstance(found, Missing) else None
+            return await self._miss(site, rules, path, request, missing), False
         file = found.file if isinstance(found, Found) else None
         if isinstance(found, Missing) and _exists(found, wanted):
             file = found.page
-        return await self._miss(site, rules, path, file, outcome.status), False
+        return await self._miss(site, rules, path, request, file, outcome.status), False
 
     async def _show(
-        self, site: HostedSite, rules: SiteRules, path: str, file: File, modified: Millis
+        self, site: HostedSite, rules: SiteRules, path: str, request: Request, file: File, modified: Millis
     ) -> Representation:
         """The 200 for a file. A second change within one second is dated in the next one (`MetadataStore.put_files`);
         Last-Modified may not lie in the future (RFC 9110 §8.8.2.1), so until then it says less and is not kept."""
-        blob, body = await self._body(file)
+        content = await self._content(file, request.accept_encoding)
         date = http_date(min(modified // 1000, int(self._clock())))
-        stored = file_representation(blob, body, content_type(file.path), modified, date)
+        stored = file_representation(content, modified, date)
         return _with_headers(site, rules, path, file, stored)
 
     async def _miss(
-        self, site: HostedSite, rules: SiteRules, path: str, file: File | None, status: int = 404
+        self, site: HostedSite, rules: SiteRules, path: str, request: Request, file: File | None, status: int = 404
     ) -> Representation:
         """An error: the site's own page, which is kept for all paths that lack something, or ours."""
         if file is None:
             ours = NO_FILE if status == 404 else page(status, "This address is no longer in use.")
             return _with_headers(site, rules, path, None, ours)
         key = (site.id, site.version, status, file.path)
-        stored = self._cache.get(key)
+        stored = self._kept(key, path, request)
         if stored is None:
-            blob, body = await self._body(file)
-            stored = error_representation(blob, body, content_type(file.path), status)
-            self._cache.put(key, stored)
-        assert not isinstance(stored, Depends)
+            stored = error_representation(await self._content(file, request.accept_encoding), status)
+            self._keep(key, stored)
         return _with_headers(site, rules, path, file, stored)
 
-    async def _body(self, file: File) -> tuple[Blob, bytes | Blob]:
-        blob = Blob(digest=file.digest, size=file.size)
-        return blob, blob if blob.size > self._cache.max_body else await self._blobs.read(blob.digest)
+    async def _content(self, file: File, accept_encoding: str | None) -> Content:
+        """The coding of `file` that this Accept-Encoding gets, read if it is to be kept.
+
+        A damaged variant is left out: the file itself is there to make up for it.
+        """
+        blobs = {IDENTITY: Blob(digest=file.digest, size=file.size)}
+        blobs |= {variant.coding: Blob(digest=variant.digest, size=variant.size) for variant in file.variants}
+        while True:
+            codings = rank({coding: blob.size for coding, blob in blobs.items()})
+            blob = blobs[coding := choose(accept_encoding, codings)]
+            try:
+                body = blob if blob.size > self._cache.max_body else await self._blobs.read(blob.digest)
+            except Corrupt as exc:
+                if coding == IDENTITY:
+                    raise
+                logger.error("a stored variant is damaged: %s", exc)
+                del blobs[coding]
+            else:
+                varied = codings if file.variants else ()
+                return Content(content_type(file.path), blob, body, coding, varied)
 
 
 def _visitor(path: str, request: Request) -> Visitor:

@@ -26,6 +26,7 @@ FIELDS = {
     b"accept": "accept",
     b"accept-language": "accept_language",
     b"sec-fetch-dest": "sec_fetch_dest",
+    b"accept-encoding": "accept_encoding",
 }
 
 _ABSOLUTE = re.compile(rb"[A-Za-z][A-Za-z0-9+.-]*://([^/?#]*)(.*)", re.DOTALL)
@@ -61,6 +62,7 @@ class Request:
     accept: str | None = None
     accept_language: str | None = None
     sec_fetch_dest: str | None = None
+    accept_encoding: str | None = None
 
 
 def split_target(target: bytes) -> tuple[bytes | None, bytes, bytes]:

@@ -13,6 +13,7 @@ from storage import edits
 from storage.clock import now_ms, stamp
 from storage.errors import Conflict, NotFound
 from storage.memory.tree import Tree, file_entry
+from storage.memory.variants import Variants, VariantVerbs
 from storage.models import (
     Blob,
     Change,
@@ -40,8 +41,8 @@ T = TypeVar("T", Key, Space, Site, Deployment)
 N = TypeVar("N", bound=Space | Site)
 
 
-class MemoryMetadata:
-    """`clock` gives the time; `announce` is told each revision once it is drawn, before the verb returns."""
+class MemoryMetadata(VariantVerbs):
+    """`clock` gives the time; `announce` is told the last revision of each write, before the verb returns."""
 
     def __init__(
         self, *, clock: Callable[[], Millis] = now_ms, announce: Callable[[int], None] = lambda revision: None
@@ -57,6 +58,8 @@ class MemoryMetadata:
         self._sites: dict[str, Site] = {}
         self._domains: dict[str, str] = {}  # to the site's id
         self._possessions: dict[str, dict[Digest, int]] = {}  # by workspace: content → size
+        self._variants: dict[str, Variants] = {}  # by workspace
+        self._variants_revisions: dict[str, int] = {}  # by space; absent: 0
         self._deployments: dict[str, Deployment] = {}
         self._manifests: dict[str, Mapping[str, Blob]] = {}  # by deployment
 
@@ -75,17 +78,22 @@ class MemoryMetadata:
         for domain in domains:
             if domain in self._domains:
                 site = self._sites[self._domains[domain]]
-                return HostedSite.of(site, self._spaces[site.space_id].revision)
+                space = self._spaces[site.space_id]
+                return HostedSite.of(site, space.revision, self._variants_revisions.get(space.id, 0))
         return None
 
     async def find_files(self, space_id: str, paths: Collection[str], revision: int) -> Mapping[str, File]:
-        tree = self._trees.get(space_id, Tree())
-        return {path: row for path in paths if (row := tree.find(path, revision))}
+        if space_id not in self._spaces:
+            return {}
+        tree, variants = self._trees[space_id], self._variants[self._spaces[space_id].workspace_id]
+        rows = [row for path in paths if (row := tree.find(path, revision))]
+        return {row.path: replace(row, variants=variants.of(row.digest)) for row in rows}
 
     # Workspaces and keys.
 
     async def put_workspace(self, workspace_id: str, name: str) -> Workspace:
         self._possessions.setdefault(workspace_id, {})
+        self._variants.setdefault(workspace_id, Variants())
         workspace = Workspace(id=workspace_id, name=name, created_at=self._clock())
         return self._workspaces.setdefault(workspace_id, workspace)
 
@@ -168,6 +176,7 @@ class MemoryMetadata:
         for deployment in [each for each in self._deployments.values() if each.space_id == space_id]:
             del self._deployments[deployment.id], self._manifests[deployment.id]
         del self._spaces[space_id], self._trees[space_id], self._settings_at[space_id]
+        self._variants_revisions.pop(space_id, None)
         self._log("space.delete", hosts, space_id)
 
     # Sites.
@@ -273,9 +282,9 @@ class MemoryMetadata:
     async def list_deployments(self, space_id: str, query: PageQuery) -> Page[Deployment]:
         return _page((each for each in self._deployments.values() if each.space_id == space_id), query)
 
-    async def find_deployment_blob(self, deployment_id: str, digest: Digest) -> Blob | None:
+    async def find_deployment_blob(self, deployment_id: str, digest: Digest) -> tuple[str, Blob] | None:
         manifest = self._manifests.get(deployment_id, {})
-        return next((blob for blob in manifest.values() if blob.digest == digest), None)
+        return min(((path, blob) for path, blob in manifest.items() if blob.digest == digest), default=None)
 
     async def list_missing(self, deployment_id: str) -> Sequence[Digest]:
         if not (deployment := self._deployments.get(deployment_id)):

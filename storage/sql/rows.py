@@ -28,7 +28,7 @@ class Reader(Protocol):
 
 @dataclass(frozen=True)
 class Noun(Generic[T]):
-    """One kind of value: its columns are the fields of `make`."""
+    """One kind of value: its columns are fields of `make`."""
 
     kind: str
     table: Table
@@ -41,8 +41,8 @@ class Noun(Generic[T]):
 
     @property
     def field_names(self) -> list[str]:
-        """Of the value."""
-        return [field.name for field in fields(self.make)]
+        """Of the value: those that the table has a column for."""
+        return [field.name for field in fields(self.make) if field.name in self.table.c]
 
     def value(self, row: Row[Any]) -> T:
         """The value that a row of `columns` holds."""

@@ -15,9 +15,10 @@ from storage.sql.files import FileVerbs
 from storage.sql.keys import KeyVerbs
 from storage.sql.sites import SiteVerbs
 from storage.sql.spaces import SpaceVerbs
+from storage.sql.variants import VariantVerbs
 
 
-class SqlMetadata(EdgeVerbs, KeyVerbs, SpaceVerbs, SiteVerbs, FileVerbs, DeploymentVerbs):
+class SqlMetadata(EdgeVerbs, KeyVerbs, SpaceVerbs, SiteVerbs, FileVerbs, VariantVerbs, DeploymentVerbs):
     """See `storage.metadata.MetadataStore`; made by `open_sql`."""
 
     async def close(self) -> None:
@@ -29,8 +30,9 @@ async def open_sql(
 ) -> SqlMetadata:
     """The store at `url`, `sqlite:///PATH` or `postgresql://…`, whose database `migrate` has prepared.
 
-    `announce` is told each revision once it is committed, before the verb returns; revisions of several writers may
-    come out of order. Raises `StorageError` if the database is another version's, `Unavailable` if it is not reachable.
+    `announce` is told the last revision of each write once it is committed, before the verb returns; those of several
+    writers may come out of order. Raises `StorageError` if the database is another version's, `Unavailable` if it is
+    not reachable.
     """
     database = Database(parse_url(url), clock, announce)
     try:

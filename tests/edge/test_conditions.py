@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from server.edge.conditions import MAX_RANGES, finish, http_date, parse_http_date, parse_range
 from server.edge.request import Request
-from server.edge.response import Parts, Representation, Span, file_representation, page, redirect
+from server.edge.response import Content, Parts, Representation, Span, file_representation, page, redirect
 from storage.models import Blob
 from tests.support.hosting import digest_of
 
@@ -21,7 +21,7 @@ MODIFIED = 784_111_777  # Sun, 06 Nov 1994 08:49:37 GMT
 DATE = "Sun, 06 Nov 1994 08:49:37 GMT"
 LATER = "Sun, 06 Nov 1994 08:49:38 GMT"
 EARLIER = "Sun, 06 Nov 1994 08:49:36 GMT"
-STORED = file_representation(BLOB, BODY, "text/plain; charset=utf-8", MODIFIED * 1000, DATE.encode())
+STORED = file_representation(Content("text/plain; charset=utf-8", BLOB, BODY), MODIFIED * 1000, DATE.encode())
 TAG = STORED.etag.decode() if STORED.etag else ""
 
 
@@ -122,7 +122,7 @@ def test_an_unsatisfied_range_tells_the_size() -> None:
 
 
 def test_an_empty_file_has_no_range() -> None:
-    empty = file_representation(Blob(digest=digest_of(b""), size=0), b"", "text/plain", 0, b"")
+    empty = file_representation(Content("text/plain", Blob(digest=digest_of(b""), size=0), b""), 0, b"")
     assert finish(empty, get(range="bytes=0-")).status == 416
     assert finish(empty, get()).body == b""
 
@@ -181,7 +181,7 @@ def multipart(response_headers: dict[bytes, bytes], body: bytes) -> list[tuple[s
 def test_several_ranges() -> None:
     text = b"0123456789" * 10
     blob = Blob(digest=digest_of(text), size=100)
-    stored = file_representation(blob, text, "text/plain; charset=utf-8", 0, b"")
+    stored = file_representation(Content("text/plain; charset=utf-8", blob, text), 0, b"")
     response = finish(stored, get(range="bytes=90-,0-4,3-6"))
     headers = dict(response.headers)
     assert response.status == 206

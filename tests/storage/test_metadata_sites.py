@@ -59,7 +59,7 @@ async def test_the_first_domain_that_has_a_site_wins(metadata: MetadataStore, sp
     ]:
         hosted = await metadata.find_site(domains)
         assert hosted
-        assert (hosted, hosted.version) == (HostedSite.of(site, revision), revision)
+        assert (hosted, hosted.version) == (HostedSite.of(site, revision, 0), revision)
     assert await metadata.find_site(["b.example.com"]) is None
     assert await metadata.find_site([]) is None
 
