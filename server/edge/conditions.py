@@ -13,6 +13,7 @@ import re
 from email.utils import formatdate
 from typing import Literal
 
+from server.edge.codings import IDENTITY
 from server.edge.request import Request
 from server.edge.response import Body, Headers, Parts, Representation, Response, Span, page
 
@@ -114,13 +115,14 @@ def _matches(field: str, tag: str, *, strong: bool) -> bool:
 def _if_range(stored: Representation, field: str | None) -> bool:
     """Whether Range still applies: the validator must match strongly, a date exactly (§13.1.5).
 
-    All codings of a file have one date, so it does not tell which of them the client has a part of.
+    All codings of a file have one date: it does not tell a part of one from a part of another, so it counts only for
+    the file as it is.
     """
     if field is None:
         return True
     if field.startswith(('"', "W/")):
         return stored.etag is not None and field == stored.etag.decode("ascii")
-    return not stored.codings and parse_http_date(field) == stored.modified
+    return stored.coding == IDENTITY and parse_http_date(field) == stored.modified
 
 
 def parse_http_date(text: str) -> int | None:

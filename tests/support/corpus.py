@@ -34,6 +34,7 @@ from __future__ import annotations
 import asyncio
 import re
 import tomllib
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
@@ -116,7 +117,8 @@ def coded(content: bytes, coding: Coding) -> bytes:
         assert blob
         return await blobs.read(blob.digest)
 
-    return asyncio.run(make())
+    with ThreadPoolExecutor(1) as thread:  # where no other event loop is
+        return thread.submit(asyncio.run, make()).result()
 
 
 async def fill(hosting: Hosting) -> None:

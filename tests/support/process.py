@@ -89,9 +89,14 @@ class Serve:
         """The process ids of those that answer visitors."""
         return [pid for pid in self.workers() if b"worker-" in Path(f"/proc/{pid}/cmdline").read_bytes()]
 
-    def wait_until(self, condition: Callable[[], bool]) -> None:
+    def compressor(self) -> int:
+        """The process id of the one that compresses."""
+        [pid] = [pid for pid in self.workers() if b"compressor" in Path(f"/proc/{pid}/cmdline").read_bytes()]
+        return pid
+
+    def wait_until(self, condition: Callable[[], bool], seconds: float = START_SECONDS) -> None:
         """Return once it holds; what is waited for tells nobody when it happens, save that the server has ended."""
-        deadline = time.monotonic() + START_SECONDS
+        deadline = time.monotonic() + seconds
         descriptor = os.pidfd_open(self.process.pid)
         try:
             while not condition():
