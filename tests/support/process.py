@@ -11,6 +11,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from queue import Queue
 from typing import Any
@@ -73,8 +74,10 @@ class Serve:
         return status
 
     def kill(self) -> None:
-        """End it without asking."""
-        self.process.kill()
+        """End it and its children without asking, as a machine without power does."""
+        with suppress(FileNotFoundError, ProcessLookupError):  # it has ended already
+            for pid in [self.process.pid, *self.workers()]:
+                os.kill(pid, signal.SIGKILL)
         self.process.wait()
         self._reader.join()
         if hasattr(self, "api"):
