@@ -15,7 +15,7 @@ import time
 from collections.abc import Callable
 from functools import lru_cache
 
-from server.edge.cache import ResponseCache
+from server.edge.cache import Entry, ResponseCache
 from server.edge.changes import Follower, Node
 from server.edge.conditions import finish, http_date
 from server.edge.hosts import HostError, parse_authority
@@ -65,6 +65,7 @@ class Edge:
     ) -> None:
         """`clock` gives seconds since the epoch; `applied` is told each revision that this worker has reached;
         `patience` is how many seconds the stores have for an answer."""
+        self._node = node
         self._patience = patience
         self._blobs = blobs
         self._clock = clock
@@ -108,6 +109,27 @@ class Edge:
             response, reader = finish(BROKEN, request), None
         return self._stamp(response), reader
 
+    # What a door that knows requests again by their bytes needs besides.
+
+    @property
+    def revision(self) -> int:
+        """That everything answered now is of; -1 if the node has seen a later one."""
+        applied = self.follower.revision
+        return applied if self._node.revision <= applied else -1
+
+    def find_site_nowait(self, host: str) -> HostedSite | None:
+        """The site of a host (from `normal_host`), if there is one and it is known without asking."""
+        site = self._router.find_nowait(host)
+        return None if site is Lookup.UNKNOWN else site
+
+    def find_entry(self, site: HostedSite, path: str, accept_encoding: str | None) -> Entry | None:
+        """What is kept for a path (from `decode_path`) if it depends on nothing else of a request."""
+        return self._library.find_entry(site, path, accept_encoding)
+
+    def clock(self) -> float:
+        """Seconds since the epoch."""
+        return self._clock()
+
     def refuse(self, refusal: Refusal) -> Response:
         """The page for what could not be read as a request."""
         stored = _refusal_page(refusal)
@@ -145,13 +167,18 @@ class Edge:
 def _host(request: Request) -> str | None:
     if request.authority is None or request.path == "*":
         return None
-    try:
-        host = _parse_authority(request.authority)
-    except HostError as exc:
-        raise Refusal(400, f"the Host is malformed: {exc}") from None
+    host = normal_host(request.authority)
     if request.server_name is not None and request.server_name != host:
         raise Refusal(421, "this connection was made for another host")
     return host
+
+
+def normal_host(authority: str) -> str:
+    """The host that a Host or authority names. Raises `Refusal`."""
+    try:
+        return _parse_authority(authority)
+    except HostError as exc:
+        raise Refusal(400, f"the Host is malformed: {exc}") from None
 
 
 def _refusal_page(refusal: Refusal) -> Page:

@@ -15,7 +15,7 @@ from collections.abc import Callable, Hashable
 from dataclasses import replace
 
 from server.edge import header_rules
-from server.edge.cache import Depends, ResponseCache
+from server.edge.cache import Depends, Entry, ResponseCache
 from server.edge.codings import IDENTITY, acceptable, choose, rank
 from server.edge.conditions import http_date
 from server.edge.flights import Flights
@@ -37,7 +37,7 @@ from server.edge.visitor import NO_INPUTS, Inputs, Visitor, is_navigation
 from storage.blobs import BlobStore
 from storage.errors import Corrupt
 from storage.metadata import EdgeMetadata
-from storage.models import Blob, File, HostedSite, Millis
+from storage.models import Blob, Digest, File, HostedSite, Millis
 
 logger = logging.getLogger("spacelane.edge")
 
@@ -59,7 +59,22 @@ class Library:
 
     def find_nowait(self, site: HostedSite, path: str, request: Request) -> Representation | None:
         """The answer to GET of `path` (from `decode_path`) if it is kept."""
-        return self._kept((site.id, site.version, path), path, request)
+        kept = self._kept((site.id, site.version, path), path, request)
+        if kept is None:
+            self._cache.stats.misses += 1
+        else:
+            self._cache.stats.hits += 1
+        return kept
+
+    def find_entry(self, site: HostedSite, path: str, accept_encoding: str | None) -> Entry | None:
+        """What is kept for `path` if it depends on nothing else of a request but this."""
+        key = (site.id, site.version, path)
+        entry = self._cache.find(key)
+        if entry is not None and isinstance(entry.value, Depends):
+            if not entry.value.codings:
+                return None
+            entry = self._cache.find((*key, choose(accept_encoding, entry.value.codings)))
+        return entry
 
     async def find(self, site: HostedSite, path: str, request: Request) -> Representation:
         """The answer to GET of `path`. Raises `Corrupt`, `Unavailable`."""
@@ -173,7 +188,7 @@ class Library:
             codings = rank({coding: blob.size for coding, blob in blobs.items()})
             blob = blobs[coding := choose(accept_encoding, codings)]
             try:
-                body = blob if blob.size > self._cache.max_body else await self._blobs.read(blob.digest)
+                body = blob if blob.size > self._cache.max_body else await self._read(blob.digest)
             except Corrupt as exc:
                 if coding == IDENTITY:
                     raise
@@ -182,6 +197,10 @@ class Library:
             else:
                 varied = codings if file.variants else ()
                 return Content(content_type(file.path), blob, body, coding, varied)
+
+    async def _read(self, digest: Digest) -> bytes:
+        kept = self._cache.find_body(digest)
+        return await self._blobs.read(digest) if kept is None else kept
 
 
 def _visitor(path: str, request: Request) -> Visitor:

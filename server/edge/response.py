@@ -12,7 +12,7 @@ from http import HTTPStatus
 from typing import TypeAlias
 
 from server.edge.codings import IDENTITY, Coding
-from storage.models import Blob, Millis
+from storage.models import Blob, Digest, Millis
 
 Headers: TypeAlias = tuple[tuple[bytes, bytes], ...]
 
@@ -78,7 +78,8 @@ class Representation:
 
     `etag` (quoted) and `modified` (seconds since the epoch) are the validators of a file; None for pages and redirects,
     to which preconditions and ranges do not apply. A `location` goes out with the request's query behind it. A file
-    that has variants names all its `codings`, the smallest first, and this is in `coding`; others name none.
+    that has variants names all its `codings`, the smallest first, and this is in `coding`; others name none. `digest` is
+    that of the body where this is a blob's content.
     """
 
     status: int
@@ -89,6 +90,7 @@ class Representation:
     location: str | None = None
     coding: Coding = IDENTITY
     codings: tuple[Coding, ...] = ()
+    digest: Digest | None = None
 
     @property
     def size(self) -> int:
@@ -147,14 +149,23 @@ def file_representation(content: Content, modified: Millis, date: bytes) -> Repr
         NOSNIFF,
     )
     return Representation(
-        200, headers, content.body, etag, modified // 1000, coding=content.coding, codings=content.codings
+        200,
+        headers,
+        content.body,
+        etag,
+        modified // 1000,
+        coding=content.coding,
+        codings=content.codings,
+        digest=content.blob.digest,
     )
 
 
 def error_representation(content: Content, status: int = 404) -> Representation:
     """The error that shows a site's own page. It has no validators: a 304 would lose the status."""
     headers = (*content.headers, NO_STORE, NOSNIFF)
-    return Representation(status, headers, content.body, coding=content.coding, codings=content.codings)
+    return Representation(
+        status, headers, content.body, coding=content.coding, codings=content.codings, digest=content.blob.digest
+    )
 
 
 def varying(headers: Headers, fields: Iterable[bytes]) -> Headers:
