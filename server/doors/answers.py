@@ -1,8 +1,8 @@
 """Answers that are known by the bytes of the request that they are for.
 
-A head is two parts: the request line, and the lines behind it. What those lines mean is a `Sender`: the site, the codings,
-the validators. All senders who are served alike share a table: request line → `Answer`. A table belongs to one version
-of one site; an answer leaves it when what it shows leaves the edge's memory.
+A head is two parts: the request line, and the lines behind it. What those lines mean is a `Sender`: the site, the
+codings, the validators. All senders who are served alike share a table: request line → `Answer`. A table belongs to one
+version of one site; an answer leaves it when what it shows leaves the edge's memory.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """Bounded memory: responses by bytes, look-ups by number.
 
 Responses go in the order in which they came, save that one that was asked for since it came, or since its last turn,
-gets another turn (CLOCK, also called second chance: Corbató, 1968). So a hit costs a mark and no reordering, and what is
-asked for once, as in a scan, pushes out nothing that is asked for again and again.
+gets another turn (CLOCK, also called second chance: Corbató, 1968). So a hit costs a mark and no reordering, and what
+is asked for once, as in a scan, pushes out nothing that is asked for again and again.
 """
 
 from __future__ import annotations
