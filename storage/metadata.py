@@ -61,6 +61,10 @@ class EdgeMetadata(Protocol):
         """
         ...
 
+    async def list_paths(self, space_id: str, folder: str, revision: int, after: str, limit: int) -> Sequence[str]:
+        """The first `limit` paths behind `after`, sorted, of what was live below `folder` at `revision`."""
+        ...
+
 
 class MetadataStore(EdgeMetadata, Protocol):
     """Everything the control API asks."""

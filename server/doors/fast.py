@@ -13,7 +13,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Mapping
 
-from server.doors.answers import Answer, Answers, Sender
+from server.doors.answers import SMALL_BODY_BYTES, Answer, Answers, Sender
 from server.doors.head import Head
 from server.doors.http1 import DEADLINES, EdgeProtocol, Phase, render_head
 from server.doors.journal import Journal
@@ -44,11 +44,14 @@ class FastProtocol(EdgeProtocol):
             sender = self._sender
             raw = sender.raw
             if data.endswith(raw) and sender.revision == self.edge.revision:
-                answer = sender.answers.get(data[: -len(raw)])
+                line = data[: -len(raw)]
+                answer = sender.answers.get(line)
                 if answer is not None:
-                    self._reply(answer, sender)
+                    self._reply(answer, answer.log, sender)
                     return
-            if self._answer(data):
+                if self._answer_line(sender, line):
+                    return
+            elif self._answer(data):
                 return
         super().data_received(data)
 
@@ -63,19 +66,28 @@ class FastProtocol(EdgeProtocol):
         if self._server_name is not None and self._server_name != sender.host:
             return False
         self._sender = sender
-        line = data[:end]
-        answer = sender.table.get(line)
+        return self._answer_line(sender, data[:end])
+
+    def _answer_line(self, sender: Sender, line: bytes) -> bool:
+        """Answer a request line of a sender whose table is up to date, if there is an answer in it."""
+        table = sender.table
+        if table is None:
+            return False
+        answer = table.answers.get(line)
+        own = answer is not None
         if answer is None:
-            return False
-        if sender.etag is None:
-            self._reply(answer, sender)
-        elif sender.etag == answer.etag:
-            self._reply_not_modified(answer, sender)
-        else:
-            return False
+            answer = self.answers.find_unlisted(table, line)
+            if answer is None:
+                return False
+        if sender.etag is not None and answer.etag is not None:
+            if sender.etag != answer.etag:
+                return False
+            answer = answer.unchanged
+            assert answer is not None
+        self._reply(answer, answer.log if own else self.answers.log_for(answer, line), sender)
         return True
 
-    def _reply(self, answer: Answer, sender: Sender) -> None:
+    def _reply(self, answer: Answer, log: bytes, sender: Sender) -> None:
         now = self.loop.time()
         journal = self.journal
         moment = journal.moment
@@ -84,16 +96,10 @@ class FastProtocol(EdgeProtocol):
         if answer.moment is not moment:
             answer.renew(moment)
         self.transport.write(answer.whole)
+        if answer.tally.size > SMALL_BODY_BYTES:
+            self.transport.write(answer.body)
         answer.entry.used = True
-        journal.note(now, answer.tally, self._peer, answer.log, sender.log)
-        self._rest(now)
-
-    def _reply_not_modified(self, answer: Answer, sender: Sender) -> None:
-        now = self.loop.time()
-        moment = self.journal.tick(self.loop, now)
-        self.transport.write(b"%b%b\r\n" % (answer.not_modified, moment.date))
-        answer.entry.used = True
-        self.journal.note(now, answer.not_modified_tally, self._peer, answer.not_modified_log, sender.log)
+        journal.note(now, answer.tally, self._peer, log, sender.log)
         self._rest(now)
 
     def _rest(self, now: float) -> None:

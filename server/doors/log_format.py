@@ -52,6 +52,8 @@ def _json_request(method: bytes, target: bytes, version: bytes, status: int, siz
 
 
 def _json_sender(host: bytes, referer: bytes, user_agent: bytes) -> bytes:
+    if _is_plain(host + referer + user_agent):
+        return b',"host":"%b","referer":"%b","user_agent":"%b"}\n' % (host, referer, user_agent)
     return b',"host":%b,"referer":%b,"user_agent":%b}\n' % (
         _json_text(host),
         _json_text(referer),
@@ -60,10 +62,15 @@ def _json_sender(host: bytes, referer: bytes, user_agent: bytes) -> bytes:
 
 
 def _json_text(value: bytes) -> bytes:
-    """A JSON string of what a visitor sent. It is plain in all but a few, which need not go through the encoder."""
-    if value.isascii() and b'"' not in value and b"\\" not in value and b"\t" not in value:
+    """A JSON string of what a visitor sent."""
+    if _is_plain(value):
         return b'"%b"' % value
     return json.dumps(value.decode("utf-8", "replace")).encode("ascii")
+
+
+def _is_plain(value: bytes) -> bool:
+    """Whether it stands for itself in a string, as nearly all do. Header fields and targets hold no other controls."""
+    return value.isascii() and b'"' not in value and b"\\" not in value and b"\t" not in value
 
 
 def _combined_peer(address: str) -> bytes:
@@ -85,7 +92,7 @@ def _combined_sender(host: bytes, referer: bytes, user_agent: bytes) -> bytes:
 
 def _escaped(value: bytes) -> bytes:
     """As httpd and nginx do, so that no visitor writes a line of his own."""
-    if value.isascii() and b'"' not in value and b"\\" not in value and b"\t" not in value:
+    if _is_plain(value):
         return value
     return b"".join(
         b"\\x%02X" % octet if octet in b'"\\' or octet < 0x20 or octet > 0x7E else b"%c" % octet for octet in value

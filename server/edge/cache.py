@@ -81,7 +81,7 @@ class Entry:
         self.value = value
         self.cost = cost  # bytes
         self.used = False
-        self.listed: list[tuple[MutableMapping[bytes, Any], bytes]] = []
+        self.listed: list[tuple[MutableMapping[Any, Any], Hashable]] = []
 
 
 class _Body:
@@ -142,7 +142,7 @@ class ResponseCache:
         self._size += entry.cost
         self._make_room()
 
-    def enlist(self, entry: Entry, table: MutableMapping[bytes, Any], key: bytes, size: int) -> None:
+    def enlist(self, entry: Entry, table: MutableMapping[Any, Any], key: Hashable, size: int) -> None:
         """Charge `size` bytes to `entry` for its place at `key` of `table`, which it leaves when it is evicted."""
         entry.listed.append((table, key))
         entry.cost += size

@@ -20,6 +20,7 @@ from server.edge.changes import Follower, Node
 from server.edge.conditions import finish, http_date
 from server.edge.hosts import HostError, parse_authority
 from server.edge.library import Library
+from server.edge.path_index import PathIndex
 from server.edge.paths import decode_path
 from server.edge.request import Refusal, Request
 from server.edge.response import (
@@ -125,6 +126,14 @@ class Edge:
     def find_entry(self, site: HostedSite, path: str, accept_encoding: str | None) -> Entry | None:
         """What is kept for a path (from `decode_path`) if it depends on nothing else of a request."""
         return self._library.find_entry(site, path, accept_encoding)
+
+    def find_missing_entry(self, site: HostedSite, name: str | None, accept_encoding: str | None) -> Entry | None:
+        """What is kept for every path that is missing where `name` is the error page (None: ours)."""
+        return self._library.find_missing_entry(site, name, accept_encoding)
+
+    def find_plain_index(self, site: HostedSite) -> PathIndex | None:
+        """What a site has, if that alone decides what is missing, and if it is known."""
+        return self._library.find_plain_index(site)
 
     def clock(self) -> float:
         """Seconds since the epoch."""

@@ -10,16 +10,18 @@ All of it is done once for a version of the site, a path, and the inputs that th
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from collections.abc import Callable, Hashable
 from dataclasses import replace
 
 from server.edge import header_rules
-from server.edge.cache import Depends, Entry, ResponseCache
+from server.edge.cache import LRU, Depends, Entry, ResponseCache
 from server.edge.codings import IDENTITY, acceptable, choose, rank
 from server.edge.conditions import http_date
 from server.edge.flights import Flights
 from server.edge.media_types import content_type
+from server.edge.path_index import MAX_NAMES, PathIndex
 from server.edge.paths import Candidates, Found, Missing, Redirect, Resolution, candidates, last_change, resolve
 from server.edge.redirects import Outcome, match
 from server.edge.request import Request
@@ -35,11 +37,16 @@ from server.edge.response import (
 from server.edge.site_rules import RuleBook, SiteRules
 from server.edge.visitor import NO_INPUTS, Inputs, Visitor, is_navigation
 from storage.blobs import BlobStore
-from storage.errors import Corrupt
+from storage.errors import Corrupt, Unavailable
 from storage.metadata import EdgeMetadata
 from storage.models import Blob, Digest, File, HostedSite, Millis
 
 logger = logging.getLogger("spacelane.edge")
+
+MISSES_BEFORE_INDEX = 32  # in one version of a site, before it is worth knowing all that it has
+NAMES_AT_ONCE = 1000  # some 2 ms of a query in the event loop
+MAX_INDEX_BYTES = 32 * 1024 * 1024
+MAX_COUNTED = 10_000  # versions
 
 NO_FILE = page(404, "There is nothing at this address.")
 
@@ -56,10 +63,16 @@ class Library:
         self._clock = clock
         self._rules = RuleBook(metadata, blobs)
         self._loads: Flights[Hashable, Representation] = Flights()
+        # By version of a site: how often something was missing, and where that was often, what is there.
+        self._misses: LRU[tuple[str, int], int] = LRU(MAX_COUNTED)
+        self._indexes: LRU[tuple[str, int], PathIndex] = LRU(MAX_INDEX_BYTES, lambda index: index.size)
+        self._indexing: set[asyncio.Task[None]] = set()
 
     def find_nowait(self, site: HostedSite, path: str, request: Request) -> Representation | None:
         """The answer to GET of `path` (from `decode_path`) if it is kept."""
         kept = self._kept((site.id, site.version, path), path, request)
+        if kept is None:
+            kept = self._find_missing_nowait(site, path, request)
         if kept is None:
             self._cache.stats.misses += 1
         else:
@@ -68,13 +81,43 @@ class Library:
 
     def find_entry(self, site: HostedSite, path: str, accept_encoding: str | None) -> Entry | None:
         """What is kept for `path` if it depends on nothing else of a request but this."""
-        key = (site.id, site.version, path)
+        return self._find_coded((site.id, site.version, path), accept_encoding)
+
+    def _find_coded(self, key: tuple[Hashable, ...], accept_encoding: str | None) -> Entry | None:
         entry = self._cache.find(key)
         if entry is not None and isinstance(entry.value, Depends):
             if not entry.value.codings:
                 return None
             entry = self._cache.find((*key, choose(accept_encoding, entry.value.codings)))
         return entry
+
+    def find_missing_entry(self, site: HostedSite, name: str | None, accept_encoding: str | None) -> Entry | None:
+        """What is kept for all that is missing where `name` is the error page."""
+        if name is None:
+            return Entry(NO_FILE, 0)
+        return self._find_coded((site.id, site.version, 404, name), accept_encoding)
+
+    def find_plain_index(self, site: HostedSite) -> PathIndex | None:
+        """The index of a site whose answers do not depend on rules, if it has been worth making."""
+        index = self._indexes.get((site.id, site.version))
+        if index is None or (rules := self._rules.find_nowait(site)) is None:
+            return None
+        return index if rules.redirects is None and rules.headers is None else None
+
+    def _find_missing_nowait(self, site: HostedSite, path: str, request: Request) -> Representation | None:
+        """The error for a path that is missing for certain."""
+        index = self._indexes.get((site.id, site.version))
+        if index is None or index.may_answer(path) or (rules := self._rules.find_nowait(site)) is None:
+            return None
+        inputs, outcome = _consult(rules, path, request, _visitor(path, request), exists=False)
+        if outcome is not None:
+            return None
+        name = index.find_page(path)
+        stored = NO_FILE if name is None else self._kept((site.id, site.version, 404, name), path, request)
+        if stored is None:
+            return None
+        stored = _with_headers(site, rules, path, name, stored)
+        return replace(stored, headers=varying(stored.headers, inputs.vary))
 
     async def find(self, site: HostedSite, path: str, request: Request) -> Representation:
         """The answer to GET of `path`. Raises `Corrupt`, `Unavailable`."""
@@ -98,6 +141,7 @@ class Library:
         else:
             # Not kept by path: a scan of paths that do not exist would push out the pages that do.
             stored, keep = await self._miss(site, rules, path, request, found.page), False
+            self._note_missing(site)
         stored = replace(stored, headers=varying(stored.headers, inputs.vary))
         if keep and (stored.modified or 0) <= self._clock():
             key: tuple[Hashable, ...] = (site.id, site.version, path)
@@ -161,7 +205,7 @@ class Library:
         content = await self._content(file, request.accept_encoding)
         date = http_date(min(modified // 1000, int(self._clock())))
         stored = file_representation(content, modified, date)
-        return _with_headers(site, rules, path, file, stored)
+        return _with_headers(site, rules, path, file.path, stored)
 
     async def _miss(
         self, site: HostedSite, rules: SiteRules, path: str, request: Request, file: File | None, status: int = 404
@@ -175,7 +219,35 @@ class Library:
         if stored is None:
             stored = error_representation(await self._content(file, request.accept_encoding), status)
             self._keep(key, stored)
-        return _with_headers(site, rules, path, file, stored)
+        return _with_headers(site, rules, path, file.path, stored)
+
+    def _note_missing(self, site: HostedSite) -> None:
+        key = site.id, site.version
+        count = self._misses[key] = self._misses.get(key, 0) + 1
+        if count == MISSES_BEFORE_INDEX:
+            task = asyncio.create_task(self._make_index(site))
+            self._indexing.add(task)
+            task.add_done_callback(self._indexing.discard)
+
+    async def _make_index(self, site: HostedSite) -> None:
+        names: list[str] = []
+        try:
+            while len(names) <= MAX_NAMES:
+                after = names[-1] if names else ""
+                piece = await self._metadata.list_paths(
+                    site.space_id, site.prefix, site.files_revision, after, NAMES_AT_ONCE
+                )
+                names += piece
+                if len(piece) < NAMES_AT_ONCE:
+                    # In a thread, so that others are served meanwhile.
+                    index = await asyncio.to_thread(PathIndex, site, names)
+                    if index.size <= MAX_INDEX_BYTES:
+                        self._indexes[site.id, site.version] = index
+                    return
+                await asyncio.sleep(0)
+        except Unavailable as exc:
+            logger.warning("the store is unavailable: %s", exc)
+            self._misses.pop((site.id, site.version), None)
 
     async def _content(self, file: File, accept_encoding: str | None) -> Content:
         """The coding of `file` that this Accept-Encoding gets, read if it is to be kept.
@@ -243,9 +315,10 @@ def _redirected(status: int, location: str, query: str | None) -> tuple[Represen
 
 
 def _with_headers(
-    site: HostedSite, rules: SiteRules, path: str, file: File | None, stored: Representation
+    site: HostedSite, rules: SiteRules, path: str, name: str | None, stored: Representation
 ) -> Representation:
+    """`stored` with what the site's `_headers` say of `path`; `name`: that of the file shown."""
     if rules.headers is None:
         return stored
-    served = None if file is None else "/" + file.path.removeprefix(site.prefix).lstrip("/")
+    served = None if name is None else "/" + name.removeprefix(site.prefix).lstrip("/")
     return replace(stored, headers=header_rules.apply(rules.headers, path, served, stored.status, stored.headers))

@@ -89,6 +89,10 @@ class MemoryMetadata(VariantVerbs):
         rows = [row for path in paths if (row := tree.find(path, revision))]
         return {row.path: replace(row, variants=variants.of(row.digest)) for row in rows}
 
+    async def list_paths(self, space_id: str, folder: str, revision: int, after: str, limit: int) -> Sequence[str]:
+        paths = self._trees[space_id].list_paths(folder, revision) if space_id in self._trees else []
+        return [path for path in paths if path > after][:limit]
+
     # Workspaces and keys.
 
     async def put_workspace(self, workspace_id: str, name: str) -> Workspace:
