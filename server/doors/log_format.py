@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from time import gmtime, strftime
+from datetime import UTC, datetime
 
 _MILLIS = tuple(b"%03d" % number for number in range(1000))
 _NO_MILLIS = (b"",) * 1000
@@ -37,7 +37,7 @@ def _json_peer(address: str) -> bytes:
 
 
 def _json_second(time: int) -> bytes:
-    return strftime("%Y-%m-%dT%H:%M:%S.", gmtime(time)).encode("ascii")
+    return f"{datetime.fromtimestamp(time, UTC):%Y-%m-%dT%H:%M:%S.}".encode("ascii")
 
 
 def _json_request(method: bytes, target: bytes, version: bytes, status: int, size: int, site: bytes) -> bytes:
@@ -78,8 +78,8 @@ def _combined_peer(address: str) -> bytes:
 
 
 def _combined_second(time: int) -> bytes:
-    parts = gmtime(time)
-    return strftime(f"%d/{_MONTHS[parts.tm_mon - 1]}/%Y:%H:%M:%S +0000] ", parts).encode("ascii")
+    moment = datetime.fromtimestamp(time, UTC)
+    return f"{moment:%d}/{_MONTHS[moment.month - 1]}/{moment:%Y:%H:%M:%S} +0000] ".encode("ascii")
 
 
 def _combined_request(method: bytes, target: bytes, version: bytes, status: int, size: int, site: bytes) -> bytes:
