@@ -194,6 +194,20 @@ class MemoryMetadata(VariantVerbs):
         self._log("site.create", (site.domain,))
         return site
 
+    async def create_sites(self, news: Sequence[NewSite]) -> Sequence[Site]:
+        revision, now = self._next_revision(), self._clock()
+        made = [
+            edits.make_site(new, _get(self._spaces, "space", new.space_id).workspace_id, revision, now) for new in news
+        ]
+        edits.refuse_twins(made)
+        for site in made:
+            self._refuse_site(site, edits.required_files(site))
+        self._sites |= {site.id: site for site in made}
+        self._domains |= {site.domain: site.id for site in made}
+        if made:
+            self._log("site.create", tuple(site.domain for site in made))
+        return made
+
     async def find_site_by_id(self, site_id: str) -> Site | None:
         return self._sites.get(site_id)
 
