@@ -43,7 +43,16 @@ _PLAIN_LINE = re.compile(rb"GET (/[A-Za-z0-9/._~!$&'()*+,;=:@-]*+)(\?[!\"$-~]*+)
 # Requests with these are no matter of looking up. If-Modified-Since does not count beside If-None-Match (RFC 9110
 # §13.1.3); alone it is a matter of comparing.
 _UNUSUAL = frozenset(
-    {b"content-length", b"expect", b"if-match", b"if-range", b"if-unmodified-since", b"range", b"transfer-encoding"}
+    {
+        b"content-length",
+        b"expect",
+        b"if-match",
+        b"if-range",
+        b"if-unmodified-since",
+        b"range",
+        b"transfer-encoding",
+        b"want-repr-digest",
+    }
 )
 _READ = _UNUSUAL | {
     b"accept-encoding",

@@ -28,7 +28,7 @@ MAX_ADDED = 16 * 1024  # bytes of names and values in one answer; clients refuse
 
 _REFUSED = """
     etag last-modified content-length content-encoding content-range accept-ranges location date server connection
-    transfer-encoding upgrade trailer alt-svc
+    transfer-encoding upgrade trailer alt-svc repr-digest content-digest
 """
 # Header → why a rule may neither set nor remove it.
 _OURS = dict.fromkeys(_REFUSED.split(), "is the server's to say: remove the line") | dict.fromkeys(

@@ -202,7 +202,7 @@ def test_errors_stay_uncacheable(status: int, line: str) -> None:
 
 REFUSED = """
     ETag Last-Modified Content-Length Content-Encoding Content-Range Accept-Ranges Location Date Server Connection
-    Transfer-Encoding Upgrade Trailer Alt-Svc
+    Transfer-Encoding Upgrade Trailer Alt-Svc Repr-Digest Content-Digest
 """
 
 
