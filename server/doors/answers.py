@@ -19,7 +19,8 @@ from server.doors.journal import Journal, Moment, Tally
 from server.edge.cache import Entry
 from server.edge.codings import Coding, acceptable
 from server.edge.conditions import finish
-from server.edge.edge import Edge, normal_host
+from server.edge.decision import normal_host
+from server.edge.edge import Edge
 from server.edge.path_index import PathIndex
 from server.edge.paths import decode_path, encode_path
 from server.edge.request import Refusal, Request

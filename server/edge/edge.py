@@ -13,18 +13,17 @@ import asyncio
 import logging
 import time
 from collections.abc import Callable
-from functools import lru_cache
 
 from server.edge.cache import Entry, ResponseCache
 from server.edge.changes import Follower, Node
 from server.edge.conditions import finish, http_date
-from server.edge.hosts import HostError, parse_authority
+from server.edge.decision import answer_to_method, host_of
 from server.edge.library import Library
 from server.edge.path_index import PathIndex
 from server.edge.paths import decode_path
 from server.edge.request import Refusal, Request
 from server.edge.response import (
-    OPTIONS,
+    NOT_ALLOWED,
     Page,
     Parts,
     Representation,
@@ -45,9 +44,6 @@ logger = logging.getLogger("spacelane.edge")
 NO_SITE = page(404, "There is no site here. If it is yours, bind this domain to a space.")
 AWAY = page(503, "The site cannot be read just now. Please try again in a moment.")
 BROKEN = page(500, "The file is damaged in storage. The operator has been told.")
-NOT_ALLOWED = page(405, "This site can be read, and nothing else: use GET or HEAD.")
-
-_parse_authority = lru_cache(maxsize=4096)(parse_authority)
 
 
 class Edge:
@@ -81,7 +77,7 @@ class Edge:
         if self.follower.behind:
             return None
         try:
-            host = _host(request)
+            host = host_of(request)
             site = None if host is None else self._router.find_nowait(host)
             if site is Lookup.UNKNOWN:
                 return None
@@ -153,7 +149,7 @@ class Edge:
     async def _find(self, request: Request) -> Representation:
         if self.follower.behind:
             await self.follower.catch_up()
-        host = _host(request)
+        host = host_of(request)
         site = None if host is None else await self._router.find(host)
         stored = self._stored_nowait(site, request)
         if stored is not None or site is None:
@@ -162,32 +158,11 @@ class Edge:
 
     def _stored_nowait(self, site: HostedSite | None, request: Request) -> Representation | None:
         if request.path == "*":
-            return OPTIONS if request.method == "OPTIONS" else NOT_ALLOWED
+            return answer_to_method(request.method) or NOT_ALLOWED
         if site is None:
             return NO_SITE
         path = decode_path(request.path)
-        if request.method == "OPTIONS":
-            return OPTIONS
-        if request.method not in ("GET", "HEAD"):
-            return NOT_ALLOWED
-        return self._library.find_nowait(site, path, request)
-
-
-def _host(request: Request) -> str | None:
-    if request.authority is None or request.path == "*":
-        return None
-    host = normal_host(request.authority)
-    if request.server_name is not None and request.server_name != host:
-        raise Refusal(421, "this connection was made for another host")
-    return host
-
-
-def normal_host(authority: str) -> str:
-    """The host that a Host or authority names. Raises `Refusal`."""
-    try:
-        return _parse_authority(authority)
-    except HostError as exc:
-        raise Refusal(400, f"the Host is malformed: {exc}") from None
+        return answer_to_method(request.method) or self._library.find_nowait(site, path, request)
 
 
 def _refusal_page(refusal: Refusal) -> Page:

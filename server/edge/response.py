@@ -12,6 +12,7 @@ from http import HTTPStatus
 from typing import TypeAlias
 
 from server.edge.codings import IDENTITY, Coding
+from server.edge.request import Refusal
 from storage.models import Blob, Digest, Millis
 
 Headers: TypeAlias = tuple[tuple[bytes, bytes], ...]
@@ -194,6 +195,14 @@ def page(status: int, detail: str, extra: Iterable[tuple[bytes, bytes]] = ()) ->
     body = _PAGE.format(status=status, reason=html.escape(reason), detail=html.escape(detail)).encode()
     length = (b"content-length", str(len(body)).encode())
     return Page(status, (HTML, length, *_EXTRA.get(status, ()), *extra, NO_STORE, NOSNIFF), body)
+
+
+NOT_ALLOWED = page(405, "This site can be read, and nothing else: use GET or HEAD.")
+
+
+def refusal_page(refusal: Refusal) -> Page:
+    """The page for what cannot be served as it was asked."""
+    return page(refusal.status, f"Sorry, {refusal.detail}.")
 
 
 def redirect(status: int, location: str) -> Representation:

@@ -9,7 +9,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from server.edge.header_rules import MAX_ADDED, MAX_EDITS, MAX_LINE, MAX_RULES, apply, compile_headers, edits_for
+from server.edge.header_rules import (
+    MAX_ADDED,
+    MAX_EDITS,
+    MAX_LINE,
+    MAX_RULES,
+    HeaderRules,
+    collect,
+    compile_headers,
+    edits_for,
+    merge,
+)
 from server.edge.response import NO_STORE, NOSNIFF, REVALIDATE, Headers
 from server.edge.rule_lines import MAX_PROBLEMS
 
@@ -21,6 +31,11 @@ BASE: Headers = (
     REVALIDATE,
     NOSNIFF,
 )
+
+
+def apply(rules: HeaderRules, path: str, served: str | None, status: int, base: Headers) -> Headers:
+    """`base` with what the rules say."""
+    return merge(base, collect(rules, path, served, status))
 
 
 def given_headers(
