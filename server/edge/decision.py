@@ -211,13 +211,12 @@ def consult(rules: SiteRules, path: str, request: Request, *, exists: bool) -> t
 
 def _plain(lookup: Lookup) -> Answer:
     """What answers where no rule does."""
-    match lookup.found:
-        case Found(file):
-            return Shown(file, lookup.modified)
-        case Redirect(location, status):
-            return Moved(status, location, passes_query=True)
-        case Missing(page):
-            return Failed(404, page)
+    found = lookup.found
+    if isinstance(found, Found):
+        return Shown(found.file, lookup.modified)
+    if isinstance(found, Redirect):
+        return Moved(found.status, found.location, passes_query=True)
+    return Failed(404, found.page)
 
 
 def _moved(outcome: Outcome, location: str, query: str) -> tuple[Moved, bool]:
