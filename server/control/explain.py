@@ -54,7 +54,7 @@ async def explain_site(
     """Tell what a visitor gets for a URL and why, in words and data: the names tried and which exist, the rule that
     applies, and each header with where its value is from.
 
-    It is decided by what serves visitors, on what is published now. Of another site nothing is told.
+    It is decided by what serves visitors, on what is published now. Of sites of others nothing is told.
     """
     headers = [_parse_header(text) for text in header]
     site = await call.get_site(await call.get_space(spaceId), siteId)

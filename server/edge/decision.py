@@ -287,4 +287,5 @@ def edits_for(site: HostedSite, rules: SiteRules, path: str, name: str | None, s
 
 def dress(stored: Representation, edits: Changes, inputs: Inputs) -> Representation:
     """`stored` with `edits`, and with Vary for what the rules read."""
-    return replace(stored, headers=varying(header_rules.merge(stored.headers, edits), inputs.vary))
+    headers = varying(header_rules.merge(stored.headers, edits), inputs.vary)
+    return stored if headers is stored.headers else replace(stored, headers=headers)

@@ -234,7 +234,7 @@ def collect(rules: HeaderRules, request_path: str, served_path: str | None, stat
         if edit.name == b"content-type":
             given.clear()
         # "*, *" is no Access-Control-Allow-Origin, and a list gains nothing by it.
-        if all(edit.value != earlier.value for earlier in given):
+        if not given or edit.value not in [earlier.value for earlier in given]:
             given.append(edit)
     return changes
 
