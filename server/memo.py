@@ -19,6 +19,11 @@ class Memo(dict[K, V]):
         self._max_bytes = max_bytes
         self._bytes = 0
 
+    def clear(self) -> None:
+        """Forget everything."""
+        super().clear()
+        self._bytes = 0
+
     def keep(self, key: K, value: V, size: int) -> None:
         """Remember `value`, which takes `size` bytes with its key."""
         self._bytes += size

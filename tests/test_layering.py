@@ -63,7 +63,7 @@ LIBRARIES = {
     "cachetools": ("server.edge.cache",),
     "compression": ("server.compression",),  # of the standard library, from Python 3.14 on
     "fastapi": ("server.control",),
-    "httptools": ("server.doors.http1",),
+    "httptools": ("server.doors.quick",),
     "httpx": ("server.cli.client",),
     "hypercorn": ("server.listeners", "server.doors"),
     "idna": ("server.edge.hosts",),

@@ -16,6 +16,7 @@ from typing import Any
 from server.doors.head import parse_header_lines
 from server.doors.http1 import render_head
 from server.doors.journal import Journal, Moment, Tally
+from server.doors.quick import QuickReader
 from server.edge.cache import Entry
 from server.edge.codings import Coding, acceptable
 from server.edge.conditions import finish
@@ -32,6 +33,8 @@ SMALL_BODY_BYTES = 32 * 1024  # below, one piece is cheaper to write than two
 MAX_PATH_CHARACTERS = 1024  # of a request that is kept
 MAX_SENDER_BYTES = 4096  # of the lines of a sender who is kept
 MAX_SENDERS_BYTES = 16 * 1024 * 1024
+MAX_SEEN_BYTES = 4 * 1024 * 1024
+SEEN_BYTES = 100
 MAX_TABLES_BYTES = 4 * 1024 * 1024
 NO_ANSWERS: Mapping[bytes, Any] = MappingProxyType({})
 ANSWER_OVERHEAD = 900  # measured: an answer's objects, beside its texts
@@ -55,14 +58,17 @@ _UNUSUAL = frozenset(
         b"want-repr-digest",
     }
 )
-_READ = _UNUSUAL | {
-    b"accept-encoding",
-    b"connection",
-    b"host",
-    b"if-modified-since",
-    b"if-none-match",
-    b"referer",
-    b"user-agent",
+_READ = {
+    name.lower(): name
+    for name in (
+        b"Accept-Encoding",
+        b"Connection",
+        b"Host",
+        b"If-Modified-Since",
+        b"If-None-Match",
+        b"Referer",
+        b"User-Agent",
+    )
 }
 
 
@@ -145,15 +151,23 @@ class Answers:
         self.edge = edge
         self.journal = journal
         self._senders: Memo[bytes, Sender] = Memo(MAX_SENDERS_BYTES)
+        self._seen: Memo[int, None] = Memo(MAX_SEEN_BYTES)  # hashes of those who have come once
+        self._reader = QuickReader()
+        self._revision = -1  # that _current is of
+        self._current: Memo[tuple[str, str | None], Table] = Memo(MAX_TABLES_BYTES)
         self._tables: Memo[tuple[str, int, frozenset[Coding]], Table] = Memo(MAX_TABLES_BYTES)
 
     def find_sender(self, raw: bytes) -> Sender | None:
         """The sender of these header lines, the empty one included; None if the door is not for such a request."""
         sender = self._senders.get(raw)
         if sender is None:
-            sender = _read_sender(raw, self.journal)
+            sender = self._read_sender(raw)
             if sender is not None and len(raw) <= MAX_SENDER_BYTES:
-                self._senders.keep(raw, sender, 3 * len(raw) + SENDER_OVERHEAD)
+                # Of those who are different each time, none is worth keeping.
+                if (seen := hash(raw)) in self._seen:
+                    self._senders.keep(raw, sender, 3 * len(raw) + SENDER_OVERHEAD)
+                else:
+                    self._seen.keep(seen, None, SEEN_BYTES)
         return sender
 
     def settle(self, sender: Sender) -> bool:
@@ -163,10 +177,18 @@ class Answers:
             return True
         if revision < 0:
             return False
-        site = self.edge.find_site_nowait(sender.host)
-        if site is None:
-            return False
-        sender.table = self._table(site, sender.accept_encoding)
+        if revision != self._revision:
+            self._revision = revision
+            self._current.clear()
+        key = sender.host, sender.accept_encoding
+        table = self._current.get(key)
+        if table is None:
+            site = self.edge.find_site_nowait(sender.host)
+            if site is None:
+                return False
+            table = self._table(site, sender.accept_encoding)
+            self._current.keep(key, table, TABLE_OVERHEAD + 2 * len(sender.accept_encoding or ""))
+        sender.table = table
         sender.answers = sender.table.answers if sender.etag is None else NO_ANSWERS
         sender.revision = revision
         return True
@@ -253,28 +275,45 @@ class Answers:
             self._tables.keep(key, table, TABLE_OVERHEAD)
         return table
 
+    def _read_sender(self, raw: bytes) -> Sender | None:
+        """The meaning of header lines that ask for nothing unusual."""
+        fields = self._reader.read(raw)
+        if fields is None:
+            fields = _read_strictly(raw)
+            if fields is None:
+                return None
+        find = fields.get
+        authority = find(b"Host")
+        if authority is None or find(b"Connection", b"keep-alive").lower() != b"keep-alive":
+            return None
+        try:
+            host = normal_host(authority.decode("latin-1"))
+        except Refusal:
+            return None  # in words it is refused where all of the request is read
+        etag = find(b"If-None-Match")
+        if etag is None and b"If-Modified-Since" in fields:
+            return None
+        coding = find(b"Accept-Encoding")
+        log = self.journal.format.sender(authority, find(b"Referer", b""), find(b"User-Agent", b""))
+        return Sender(raw, host, None if coding is None else coding.decode("latin-1"), etag, log)
 
-def _read_sender(raw: bytes, journal: Journal) -> Sender | None:
-    """The meaning of header lines if the strict reader accepts them and they ask for nothing unusual."""
+
+def _read_strictly(raw: bytes) -> Mapping[bytes, bytes] | None:
+    """The fields that matter here, in the spelling of the quick reader; None if there are others that do."""
     if not raw.endswith(b"\r\n\r\n"):
         return None
-    found: dict[bytes, bytes] = {}
     try:
         # Two heads in one are refused like any line that is empty.
-        for name, value in parse_header_lines(raw[:-4].split(b"\r\n")):
-            if name in _READ:
-                if name in _UNUSUAL or name in found:
-                    return None
-                found[name] = value
-        authority = found.get(b"host")
-        if authority is None or found.get(b"connection", b"keep-alive").lower() != b"keep-alive":
-            return None
-        host = normal_host(authority.decode("latin-1"))
+        headers = parse_header_lines(raw[:-4].split(b"\r\n"))
     except Refusal:
-        return None  # in words it is refused where all of the request is read
-    etag = found.get(b"if-none-match")
-    if etag is None and b"if-modified-since" in found:
         return None
-    coding = found.get(b"accept-encoding")
-    log = journal.format.sender(authority, found.get(b"referer", b""), found.get(b"user-agent", b""))
-    return Sender(raw, host, None if coding is None else coding.decode("latin-1"), etag, log)
+    found: dict[bytes, bytes] = {}
+    for lower, value in headers:
+        if lower in _UNUSUAL:
+            return None
+        name = _READ.get(lower)
+        if name is not None:
+            if name in found:
+                return None
+            found[name] = value
+    return found
