@@ -125,12 +125,14 @@ def test_every_rule_file(port: int, host: Host) -> None:
                 for _ in range(2):  # from the stores and, if it is kept, from memory
                     started = time.process_time()
                     wire.send("\r\n".join([f"GET {path}{query} HTTP/1.1", f"Host: {DOMAIN}", *lines, "", ""]).encode())
-                    answers.append(wire.receive())
+                    answer = wire.receive()
+                    # Time moves by hand here, and a door may look at the clock only once a second.
+                    answer.headers = [header for header in answer.headers if header[0] != "date"]
+                    answers.append(answer)
                     assert time.process_time() - started < CPU_SECONDS
                 assert answers[0] == answers[1]
                 check_answer(answers[0])
-                told = [header for header in answers[0].headers if header[0] != "date"]
-                assert host.explain(path + query, lines) == (answers[0].status, told)
+                assert host.explain(path + query, lines) == (answers[0].status, answers[0].headers)
 
         repeat(check)
 
