@@ -140,13 +140,14 @@ def edge_server(
     """The hardened listener: uvicorn with our protocol, which sets its own limits and deadlines. `fast`: with the fast
     door before the ASGI door."""
     journal = Journal(edge.clock) if journal is None else journal
-    protocol = fast_protocol_for(edge, journal, deadlines) if fast else protocol_for(edge, deadlines)
-    return Uvicorn(_uvicorn_config(create_app(edge), tls, http=protocol, date_header=False))
+    make_protocol = fast_protocol_for if fast else protocol_for
+    protocol = make_protocol(edge, journal, deadlines)
+    return Uvicorn(_uvicorn_config(create_app(edge, journal), tls, http=protocol, date_header=False))
 
 
-def hypercorn_server(edge: Edge, tls: SSLContext | None = None) -> Hypercorn:
+def hypercorn_server(edge: Edge, tls: SSLContext | None = None, journal: Journal | None = None) -> Hypercorn:
     """The same answers for HTTP/1.1 and, over TLS, HTTP/2."""
-    return Hypercorn(create_app(edge), tls)
+    return Hypercorn(create_app(edge, Journal(edge.clock) if journal is None else journal), tls)
 
 
 def control_server(app: ASGIApp) -> Uvicorn:

@@ -87,7 +87,7 @@ class Answer:
         self.head = render_head(response)
         self.body = response.body
         self.log = log
-        self.tally = Tally(site_id, response.status, len(response.body))
+        self.tally = Tally(site_id, response.status, len(response.body), remembered=True)
         self.etag: bytes | None = None
         self.unchanged: Answer | None = None
         self.repeats_query = False

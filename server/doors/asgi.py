@@ -5,21 +5,32 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncGenerator
 from contextlib import aclosing, suppress
+from dataclasses import dataclass
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from server.doors.journal import Asked, Journal
 from server.doors.tls import EXTENSION, server_name
 from server.edge.edge import Edge
-from server.edge.request import Refusal, read_request
-from server.edge.response import Body, Parts
+from server.edge.request import Refusal, Request, read_request
+from server.edge.response import Body, Parts, Response
 from storage.blobs import BlobReader
+
+TARGET = "spacelane.target"  # in a scope's extensions: the request's target to the letter, where the server knows it
 
 SEND_SECONDS = 30.0  # for one message to be taken by who asked for it
 MAX_DRAIN_BYTES = 1024 * 1024  # of a body that nobody wants
 
 
-def create_app(edge: Edge) -> ASGIApp:
-    """An ASGI application that answers HTTP from `edge` and nothing else."""
+@dataclass(slots=True)
+class _Sent:
+    """How much of a body has been sent."""
+
+    size: int = 0
+
+
+def create_app(edge: Edge, journal: Journal) -> ASGIApp:
+    """An ASGI application that answers HTTP from `edge` and nothing else, and notes each answer in `journal`."""
 
     async def app(scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "lifespan":
@@ -28,10 +39,8 @@ def create_app(edge: Edge) -> ASGIApp:
         if scope["type"] != "http":  # a WebSocket's handshake, which the server then refuses
             await send({"type": "websocket.close"})
             return
-        target: bytes = scope["raw_path"]
-        if scope["query_string"]:
-            target += b"?" + scope["query_string"]
-        reader = None
+        target = _target(scope)
+        request = reader = None
         try:
             name = (scope.get("extensions") or {}).get(EXTENSION)
             request = read_request(scope["method"], target, scope["http_version"], scope["headers"], name)
@@ -40,14 +49,30 @@ def create_app(edge: Edge) -> ASGIApp:
         else:
             known = edge.respond_nowait(request)
             response, reader = (known, None) if known is not None else await edge.respond(request)
+        sent = _Sent()
         try:
             await send({"type": "http.response.start", "status": response.status, "headers": list(response.headers)})
-            await _send_body(response.body, reader, receive, send)
+            await _send_body(response.body, reader, receive, send, sent)
         finally:
+            _note(journal, scope, request, response, sent.size)
             if reader is not None:
                 await reader.close()
 
     return app
+
+
+def _target(scope: Scope) -> bytes:
+    target: bytes = scope["raw_path"]
+    return target + b"?" + scope["query_string"] if scope["query_string"] else target
+
+
+def _note(journal: Journal, scope: Scope, request: Request | None, response: Response, sent: int) -> None:
+    client = scope.get("client")
+    target = (scope.get("extensions") or {}).get(TARGET) or _target(scope)
+    authority = None if request is None else request.authority
+    asked = Asked.read(scope["method"].encode("ascii"), target, scope["http_version"], scope["headers"], authority)
+    peer = journal.format.peer(client[0] if client else "")
+    journal.note_answer(asyncio.get_running_loop(), peer, asked, response.status, sent, response.site_id)
 
 
 def for_hypercorn(app: ASGIApp) -> ASGIApp:
@@ -112,9 +137,10 @@ async def _live(receive: Receive, send: Send) -> None:
     await send({"type": "lifespan.shutdown.complete"})
 
 
-async def _send_body(body: Body, reader: BlobReader | None, receive: Receive, send: Send) -> None:
+async def _send_body(body: Body, reader: BlobReader | None, receive: Receive, send: Send, sent: _Sent) -> None:
     if isinstance(body, bytes):
         await send({"type": "http.response.body", "body": body})
+        sent.size = len(body)
         return
     assert reader is not None, "a body in parts comes with its blob"
     # Servers drop what is sent to a visitor who has left, so without this the rest of the file would be read in vain.
@@ -125,6 +151,7 @@ async def _send_body(body: Body, reader: BlobReader | None, receive: Receive, se
                 await send({"type": "http.response.body", "body": chunk, "more_body": True})
                 if gone.done():
                     return
+                sent.size += len(chunk)
         await send({"type": "http.response.body", "body": b""})
     finally:
         await _cancel(gone)

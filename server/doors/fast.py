@@ -16,9 +16,9 @@ from collections.abc import Mapping
 from server.doors.answers import SMALL_BODY_BYTES, Answer, Answers, Sender
 from server.doors.head import Head
 from server.doors.http1 import DEADLINES, EdgeProtocol, Phase, render_head
-from server.doors.journal import Journal
+from server.doors.journal import Asked, Journal
 from server.edge.edge import Edge
-from server.edge.request import Refusal, read_request
+from server.edge.request import Refusal, Request, read_request
 from server.edge.response import Response
 
 MAX_WHOLE_BYTES = 8 * 1024  # of a head that is looked up
@@ -30,14 +30,12 @@ class FastProtocol(EdgeProtocol):
     """One connection. What it answers from is set by `fast_protocol_for`."""
 
     answers: Answers
-    journal: Journal
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         self._ready = False  # for a request that is answered at once
         self._sender = _NOBODY  # of the last request: likely to be that of the next
         self._rest_seconds = self.deadlines[Phase.FLUSHING]
         super().connection_made(transport)
-        self._peer = self.journal.format.peer(self.client[0] if self.client else "")
 
     def data_received(self, data: bytes) -> None:
         if self._ready:
@@ -114,24 +112,26 @@ class FastProtocol(EdgeProtocol):
     # Messages that have been read in full.
 
     def _serve(self, head: Head, *, keep_alive: bool) -> bool:
-        response = self._find(head)
-        if response is None:
+        found = self._find(head)
+        if found is None:
             return super()._serve(head, keep_alive=keep_alive)
+        request, response = found
         self._head = None
         last = not keep_alive or not head.keep_alive or self._last or (self._half_closed and not self._buffer)
         close = b"connection: close\r\n" if last else b""
         assert isinstance(response.body, bytes)
         self.transport.write(b"%b%b\r\n%b" % (render_head(response), close, response.body))
-        now = self.loop.time()
-        self.journal.tick(self.loop, now)
+        asked = Asked.read(head.method, head.target, head.version, head.headers, request.authority)
+        size = len(response.body)
+        self.journal.note_answer(self.loop, self._peer, asked, response.status, size, response.site_id)
         if last:
             self._served = True
             self.finish_connection()
         else:
-            self._rest(now)
+            self._rest(self.loop.time())
         return True
 
-    def _find(self, head: Head) -> Response | None:
+    def _find(self, head: Head) -> tuple[Request, Response] | None:
         """What memory has for it, if now is the time."""
         if self.flow.write_paused:  # the base waits until the client has taken what there is
             return None
@@ -142,9 +142,11 @@ class FastProtocol(EdgeProtocol):
         except Refusal:
             return None  # the ASGI door says it in words
         response = self.edge.respond_nowait(request)
-        if response is not None and response.status < 400 and head.version == "1.1":
+        if response is None:
+            return None
+        if response.status < 400 and head.version == "1.1":
             self.answers.remember(request)
-        return response
+        return request, response
 
     # When there is room for a request.
 

@@ -31,6 +31,7 @@ _NOT_IN_TRAILER = frozenset({b"content-length", b"transfer-encoding", b"host", b
 _TOKEN = rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]++"
 _REQUEST_LINE = re.compile(rb"(" + _TOKEN + rb") ([\x21-\x7e\x80-\xff]++) HTTP/(\d)\.(\d)")
 _HEADER_LINE = re.compile(rb"(" + _TOKEN + rb"):[ \t]*+([\t\x20-\x7e\x80-\xff]*+)")
+_GLIMPSE = re.compile(rb"(" + _TOKEN + rb")(?: ([\x21-\x7e\x80-\xff]++)(?: (HTTP/\d\.\d)(?=\r\n))?)?")
 _STRAY = re.compile(rb"(?<!\r)\n|\r(?!\n|\Z)")  # a bare LF, or a CR that is not at the end and has no LF behind it
 _DIGITS = re.compile(rb"\d{1,18}")
 _TOKEN_ONLY = re.compile(_TOKEN)
@@ -80,6 +81,15 @@ def find_head_end(buffer: bytearray, start: int) -> int:
         if seen > MAX_HEAD_BYTES:
             raise Refusal(431, f"the headers are larger than {MAX_HEAD_BYTES} bytes")
     return -1 if end < 0 else end + 4
+
+
+def glimpse(buffer: bytearray) -> tuple[bytes, bytes, bytes]:
+    """(method, target, protocol) of a message that is refused, as far as its first line goes; b"-" for the rest."""
+    found = _GLIMPSE.match(buffer, 0, MAX_TARGET_BYTES)
+    if found is None:
+        return b"-", b"-", b"-"
+    method, target, protocol = found.groups(default=b"-")
+    return method, target, protocol
 
 
 def parse_head(data: bytes) -> Head:

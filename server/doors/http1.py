@@ -27,8 +27,9 @@ from enum import Enum
 
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 
-from server.doors.head import Head, find_head_end, parse_head
-from server.doors.tls import EXTENSION
+from server.doors import asgi, tls
+from server.doors.head import Head, find_head_end, glimpse, parse_head
+from server.doors.journal import Asked, Journal
 from server.edge.edge import Edge
 from server.edge.request import Refusal, split_target
 from server.edge.response import Response
@@ -94,10 +95,12 @@ class EdgeProtocol(HttpToolsProtocol):
     """One connection. What it answers from is set by `protocol_for`."""
 
     edge: Edge
+    journal: Journal
     deadlines: Mapping[Phase, float]
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
+        self._peer = self.journal.format.peer(self.client[0] if self.client else "")
         self._server_name: str | None = getattr(transport.get_extra_info("ssl_object"), "server_name", None)
         self._buffer = bytearray()
         self._seen = 0  # of _buffer, without the end of a head
@@ -196,8 +199,10 @@ class EdgeProtocol(HttpToolsProtocol):
         self._served = True
         self.parser = _ReadHead(head)  # type: ignore[assignment]
         self.on_message_begin()
+        extensions: dict[str, object] = {asgi.TARGET: head.target}
         if self._server_name is not None:
-            self.scope["extensions"] = {EXTENSION: self._server_name}  # type: ignore[dict-item]
+            extensions[tls.EXTENSION] = self._server_name
+        self.scope["extensions"] = extensions  # type: ignore[typeddict-item]
         self.on_url(path + (b"?" + query if query else b""))
         if authority is None:
             headers = head.headers
@@ -231,11 +236,18 @@ class EdgeProtocol(HttpToolsProtocol):
     def _refuse(self, refusal: Refusal) -> None:
         response = self.edge.refuse(refusal)
         # HEAD gets no content (RFC 9110 §9.3.2), be the rest of its request malformed or late.
-        if self._buffer.startswith(b"HEAD ") if self._head is None else self._head.method == b"HEAD":
+        head = self._head
+        if self._buffer.startswith(b"HEAD ") if head is None else head.method == b"HEAD":
             response = replace(response, body=b"")
-        self._buffer.clear()
         assert isinstance(response.body, bytes), "a refusal's page is at hand"
         self.transport.write(b"%bconnection: close\r\n\r\n%b" % (render_head(response), response.body))
+        asked = (
+            Asked(*glimpse(self._buffer))
+            if head is None
+            else Asked.read(head.method, head.target, head.version, head.headers)
+        )
+        self.journal.note_answer(self.loop, self._peer, asked, response.status, len(response.body))
+        self._buffer.clear()
         self.finish_connection()
 
     # Closing
@@ -325,9 +337,10 @@ class EdgeProtocol(HttpToolsProtocol):
         self.transport.abort()
 
 
-def protocol_for(edge: Edge, deadlines: Mapping[Phase, float] = DEADLINES) -> type[EdgeProtocol]:
+def protocol_for(edge: Edge, journal: Journal, deadlines: Mapping[Phase, float] = DEADLINES) -> type[EdgeProtocol]:
     """The protocol class that answers from `edge`: uvicorn makes one for each connection."""
-    return type("BoundEdgeProtocol", (EdgeProtocol,), {"edge": edge, "deadlines": deadlines})
+    attributes = {"edge": edge, "deadlines": deadlines, "journal": journal}
+    return type("BoundEdgeProtocol", (EdgeProtocol,), attributes)
 
 
 def render_head(response: Response) -> bytes:

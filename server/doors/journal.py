@@ -9,10 +9,10 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 
-from server.doors.log_format import FORMATS, LogFormat
+from server.doors.log_format import FORMATS, UNKNOWN, LogFormat
 from server.edge.conditions import http_date
 
 MAX_NOTES = 512  # before they are handed on
@@ -25,6 +25,42 @@ class Tally:
     site_id: str  # "": no site
     status: int
     size: int  # bytes of the body
+    remembered: bool = False  # the edge was not even asked
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """What the log tells of a request, as it was sent; `UNKNOWN` or b"" where nothing is known."""
+
+    method: bytes = UNKNOWN
+    target: bytes = UNKNOWN
+    protocol: bytes = UNKNOWN
+    host: bytes = b""
+    referer: bytes = b""
+    user_agent: bytes = b""
+
+    @classmethod
+    def read(
+        cls,
+        method: bytes,
+        target: bytes,
+        version: str,
+        headers: Iterable[tuple[bytes, bytes]],
+        authority: str | None = None,
+    ) -> Asked:
+        """Of a request that was read. `authority` stands for Host where the target has one; header names in lower
+        case."""
+        host = referer = user_agent = b""
+        for name, value in headers:
+            if name == b"user-agent":
+                user_agent = value
+            elif name == b"referer":
+                referer = value
+            elif name == b"host":
+                host = value
+        if authority is not None:
+            host = authority.encode("latin-1")
+        return cls(method, target, b"HTTP/" + version.encode("ascii"), host, referer, user_agent)
 
 
 class Moment:
@@ -79,6 +115,20 @@ class Journal:
             self._lines.append(b"".join((peer, moment.log, millis, request, sender)))
         if len(self._tallies) >= MAX_NOTES:
             self.flush()
+
+    def note_answer(
+        self, loop: asyncio.AbstractEventLoop, peer: bytes, asked: Asked, status: int, size: int, site_id: str = ""
+    ) -> None:
+        """Note an answer of which nothing was put into words beforehand; `size` in bytes of body that were sent."""
+        now = loop.time()
+        self.tick(loop, now)
+        request = sender = b""
+        if self._write is not None:
+            request = self.format.request(
+                asked.method, asked.target, asked.protocol, status, size, site_id.encode("ascii")
+            )
+            sender = self.format.sender(asked.host, asked.referer, asked.user_agent)
+        self.note(now, Tally(site_id, status, size), peer, request, sender)
 
     def _flush_when_due(self) -> None:
         self._flushing = None

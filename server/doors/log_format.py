@@ -1,7 +1,8 @@
 """Lines of the access log, in pieces that are worked out long before they are written. Pure.
 
 A line is `peer + second + millis + request + sender`. "json" is an object a line, its times in UTC to the millisecond;
-"combined" is what Apache's httpd and nginx call so.
+"combined" is what Apache's httpd and nginx call so. Whatever visitors send is quoted, so that none breaks a line or an
+object, and cut, so that none fills a disk with little effort.
 """
 
 from __future__ import annotations
@@ -11,6 +12,10 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
+MAX_FIELD_BYTES = 1024  # of Host, Referer and User-Agent, each, before quoting
+UNKNOWN = b"-"  # for a method, target or protocol of which nothing is known
+
+_PLAIN = bytes(set(range(0x20, 0x7F)) - set(b'"\\'))
 _MILLIS = tuple(b"%03d" % number for number in range(1000))
 _NO_MILLIS = (b"",) * 1000
 _MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
@@ -20,9 +25,9 @@ _MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct",
 class LogFormat:
     """How each piece is written.
 
-    `peer` takes an address; `second`, seconds since the epoch; `request`, method, target, version, status, bytes of the
-    body, and the site's id or b""; `sender`, the fields Host, Referer and User-Agent as sent, b"" for those that are
-    absent. `millis` has what stands for each of a second's thousandths.
+    `peer` takes an address; `second`, seconds since the epoch; `request`, method, target, protocol, status, bytes of
+    the body, and the site's id or b""; `sender`, the fields Host, Referer and User-Agent as sent, b"" for those that
+    are absent. `millis` has what stands for each of a second's thousandths.
     """
 
     peer: Callable[[str], bytes]
@@ -40,11 +45,11 @@ def _json_second(time: int) -> bytes:
     return f"{datetime.fromtimestamp(time, UTC):%Y-%m-%dT%H:%M:%S.}".encode("ascii")
 
 
-def _json_request(method: bytes, target: bytes, version: bytes, status: int, size: int, site: bytes) -> bytes:
+def _json_request(method: bytes, target: bytes, protocol: bytes, status: int, size: int, site: bytes) -> bytes:
     return b'Z","method":%b,"target":%b,"protocol":"%b","status":%d,"bytes":%d,"site":"%b"' % (
         _json_text(method),
         _json_text(target),
-        version,
+        protocol,
         status,
         size,
         site,
@@ -52,12 +57,13 @@ def _json_request(method: bytes, target: bytes, version: bytes, status: int, siz
 
 
 def _json_sender(host: bytes, referer: bytes, user_agent: bytes) -> bytes:
-    if _is_plain(host + referer + user_agent):
+    together = host + referer + user_agent
+    if len(together) <= MAX_FIELD_BYTES and _is_plain(together):
         return b',"host":"%b","referer":"%b","user_agent":"%b"}\n' % (host, referer, user_agent)
     return b',"host":%b,"referer":%b,"user_agent":%b}\n' % (
-        _json_text(host),
-        _json_text(referer),
-        _json_text(user_agent),
+        _json_text(host[:MAX_FIELD_BYTES]),
+        _json_text(referer[:MAX_FIELD_BYTES]),
+        _json_text(user_agent[:MAX_FIELD_BYTES]),
     )
 
 
@@ -69,12 +75,12 @@ def _json_text(value: bytes) -> bytes:
 
 
 def _is_plain(value: bytes) -> bool:
-    """Whether it stands for itself in a string, as nearly all do. Header fields and targets hold no other controls."""
-    return value.isascii() and b'"' not in value and b"\\" not in value and b"\t" not in value
+    """Whether it stands for itself in a string, as nearly all do."""
+    return not value.translate(None, _PLAIN)
 
 
 def _combined_peer(address: str) -> bytes:
-    return b"%b - - [" % address.encode("ascii", "replace")
+    return b"%b - - [" % (address.encode("ascii", "replace") or UNKNOWN)
 
 
 def _combined_second(time: int) -> bytes:
@@ -82,21 +88,20 @@ def _combined_second(time: int) -> bytes:
     return f"{moment:%d}/{_MONTHS[moment.month - 1]}/{moment:%Y:%H:%M:%S} +0000] ".encode("ascii")
 
 
-def _combined_request(method: bytes, target: bytes, version: bytes, status: int, size: int, site: bytes) -> bytes:
-    return b'"%b %b %b" %d %d' % (_escaped(method), _escaped(target), version, status, size)
+def _combined_request(method: bytes, target: bytes, protocol: bytes, status: int, size: int, site: bytes) -> bytes:
+    return b'"%b %b %b" %d %d' % (_escaped(method), _escaped(target), protocol, status, size)
 
 
 def _combined_sender(host: bytes, referer: bytes, user_agent: bytes) -> bytes:
-    return b' "%b" "%b"\n' % (_escaped(referer) or b"-", _escaped(user_agent) or b"-")
+    referer, user_agent = referer[:MAX_FIELD_BYTES], user_agent[:MAX_FIELD_BYTES]
+    return b' "%b" "%b"\n' % (_escaped(referer) or UNKNOWN, _escaped(user_agent) or UNKNOWN)
 
 
 def _escaped(value: bytes) -> bytes:
     """As httpd and nginx do, so that no visitor writes a line of his own."""
     if _is_plain(value):
         return value
-    return b"".join(
-        b"\\x%02X" % octet if octet in b'"\\' or octet < 0x20 or octet > 0x7E else b"%c" % octet for octet in value
-    )
+    return b"".join(b"%c" % octet if octet in _PLAIN else b"\\x%02X" % octet for octet in value)
 
 
 FORMATS = {

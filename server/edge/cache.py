@@ -50,9 +50,9 @@ class LRU(LRUCache[K, V], Generic[K, V]):
 
 @dataclass(slots=True)
 class CacheStats:
-    """Counts since the start."""
+    """Counts since the start. Answers that had all they needed in memory are hits, those that asked a store misses."""
 
-    hits: int = 0
+    hits: int = 0  # without those that a door gave by itself
     misses: int = 0
     evictions: int = 0
 

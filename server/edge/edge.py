@@ -76,24 +76,32 @@ class Edge:
         """The answer if memory has it whole, else None."""
         if self.follower.behind:
             return None
+        site: HostedSite | None = None
         try:
             host = host_of(request)
-            site = None if host is None else self._router.find_nowait(host)
-            if site is Lookup.UNKNOWN:
+            found = None if host is None else self._router.find_nowait(host)
+            if found is Lookup.UNKNOWN:
                 return None
+            site = found
             stored = self._stored_nowait(site, request)
         except Refusal as refusal:
             stored = _refusal_page(refusal)
         if stored is None:
             return None
         response = finish(stored, request)
-        return None if isinstance(response.body, Parts) else self._stamp(response)
+        if isinstance(response.body, Parts):
+            return None
+        self.cache.stats.hits += 1
+        return self._stamp(response, site)
 
     async def respond(self, request: Request) -> tuple[Response, BlobReader | None]:
         """The answer, always. Where its body is `Parts`, the open blob to read them from, which the caller closes."""
+        self.cache.stats.misses += 1
+        site = None
         try:
             async with asyncio.timeout(self._patience):
-                stored = await self._find(request)
+                site = await self._find_site(request)
+                stored = await self._find(site, request)
             response = finish(stored, request)
             reader = await self._blobs.open(response.body.blob.digest) if isinstance(response.body, Parts) else None
         except Refusal as refusal:
@@ -104,7 +112,7 @@ class Edge:
         except Corrupt as exc:
             logger.error("a stored file is damaged: %s", exc)
             response, reader = finish(BROKEN, request), None
-        return self._stamp(response), reader
+        return self._stamp(response, site), reader
 
     # What a door that knows requests again by their bytes needs besides.
 
@@ -140,17 +148,19 @@ class Edge:
         stored = _refusal_page(refusal)
         return self._stamp(Response(stored.status, stored.headers, stored.body))
 
-    def _stamp(self, response: Response) -> Response:
+    def _stamp(self, response: Response, site: HostedSite | None = None) -> Response:
         now = int(self._clock())
         if now != self._date[0]:
             self._date = (now, http_date(now))
-        return stamp(response, self._date[1])
+        return stamp(response, self._date[1], "" if site is None else site.id)
 
-    async def _find(self, request: Request) -> Representation:
+    async def _find_site(self, request: Request) -> HostedSite | None:
         if self.follower.behind:
             await self.follower.catch_up()
         host = host_of(request)
-        site = None if host is None else await self._router.find(host)
+        return None if host is None else await self._router.find(host)
+
+    async def _find(self, site: HostedSite | None, request: Request) -> Representation:
         stored = self._stored_nowait(site, request)
         if stored is not None or site is None:
             return stored or NO_SITE

@@ -71,10 +71,6 @@ class Library:
         kept = self._kept((site.id, site.version, path), path, request)
         if kept is None:
             kept = self._find_missing_nowait(site, path, request)
-        if kept is None:
-            self._cache.stats.misses += 1
-        else:
-            self._cache.stats.hits += 1
         return kept
 
     def find_entry(self, site: HostedSite, path: str, accept_encoding: str | None) -> Entry | None:

@@ -66,11 +66,13 @@ Body: TypeAlias = bytes | Parts
 
 @dataclass(frozen=True, slots=True)
 class Response:
-    """What one request gets. For HEAD the body is empty and the headers are those of GET."""
+    """What one request gets. For HEAD the body is empty and the headers are those of GET. `site_id` is of the site that
+    it is of, "" where there is none; it is not sent."""
 
     status: int
     headers: Headers
     body: Body = b""
+    site_id: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -214,6 +216,6 @@ def redirect(status: int, location: str) -> Representation:
 OPTIONS = Representation(204, (ALLOW, NOSNIFF), b"")
 
 
-def stamp(response: Response, date: bytes) -> Response:
-    """`response` with its Date (RFC 9110 §6.6.1)."""
-    return Response(response.status, (*response.headers, (b"date", date)), response.body)
+def stamp(response: Response, date: bytes, site_id: str = "") -> Response:
+    """`response` with its Date (RFC 9110 §6.6.1) and the site that it is of."""
+    return Response(response.status, (*response.headers, (b"date", date)), response.body, site_id)
