@@ -146,6 +146,14 @@ class Settings(BaseSettings):
     max_file_bytes: ByteSize = Field(
         default=ByteSize(5 * 1024**3), ge=1, description="The largest file that may be uploaded, such as 5GiB."
     )
+    access_log: str = Field(
+        default="access.log",
+        min_length=1,
+        description="File of a line for each answer, relative to `data_dir`; `-`: standard output, `off`: none.",
+    )
+    access_log_format: Literal["json", "combined"] = Field(
+        default="json", description="json: an object a line; combined: as Apache and nginx write it."
+    )
     log_level: Literal["debug", "info", "warning", "error"] = Field(default="info", description="How much is logged.")
 
     @field_validator("platform_domains")

@@ -17,14 +17,16 @@ from hypercorn.asyncio.run import worker_serve
 from hypercorn.config import Sockets
 from hypercorn.utils import wrap_app
 from starlette.types import ASGIApp
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
 from server.doors.asgi import create_app, for_hypercorn
 from server.doors.fast import fast_protocol_for
-from server.doors.http1 import DEADLINES, Phase, protocol_for
+from server.doors.http1 import DEADLINES, LAST_CALL_SECONDS, Phase, protocol_for
 from server.doors.journal import Journal
 from server.edge.edge import Edge
 
 GRACE_SECONDS = 10  # for answers under way when the server stops
+LATE_SECONDS = 0.05
 IDLE_SECONDS = DEADLINES[Phase.IDLE]
 
 
@@ -34,6 +36,11 @@ class Listener(Protocol):
     @property
     def listening(self) -> asyncio.Event:
         """Set once connections are taken."""
+        ...
+
+    @property
+    def connections(self) -> int:
+        """How many are open, as far as the server tells."""
         ...
 
     async def listen(self, sock: socket.socket) -> None:
@@ -63,15 +70,28 @@ class Uvicorn(uvicorn.Server):
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         """Finish what is being answered, for a while. What is left then is cut off, so that its tasks end as for any
         visitor who leaves; uvicorn would cancel them and log each as a fault of ours."""
-        cut = asyncio.get_running_loop().call_later(GRACE_SECONDS - 1, self._cut)
+        loop = asyncio.get_running_loop()
+        cut = loop.call_later(GRACE_SECONDS - 1, self._cut)
+        # A connection that was accepted just now becomes one of ours only in the loop's next turn.
+        late = loop.call_later(LATE_SECONDS, self._tell_connections)
         try:
             await super().shutdown(sockets)
         finally:
             cut.cancel()
+            late.cancel()
+
+    def _tell_connections(self) -> None:
+        for connection in list(self.server_state.connections):
+            connection.shutdown()
 
     def _cut(self) -> None:
         for connection in list(self.server_state.connections):
             connection.transport.abort()
+
+    @property
+    def connections(self) -> int:
+        """How many are open."""
+        return len(self.server_state.connections)
 
     async def listen(self, sock: socket.socket) -> None:
         """Serve until `stop`."""
@@ -80,6 +100,34 @@ class Uvicorn(uvicorn.Server):
     def stop(self) -> None:
         """Make `listen` return."""
         self.should_exit = True
+
+
+class ControlProtocol(HttpToolsProtocol):
+    """uvicorn's, which does not close a connection under a call that is on its way when the server stops."""
+
+    _last = False  # the next answer is the last
+
+    def on_headers_complete(self) -> None:
+        super().on_headers_complete()
+        if self._last:
+            self.cycle.keep_alive = False
+
+    def shutdown(self) -> None:
+        """The server stops: finish what is being answered, or one call more."""
+        self._last = True
+        if self._idle:
+            self.loop.call_later(LAST_CALL_SECONDS, self._close_if_idle)
+        else:
+            self.cycle.keep_alive = False
+
+    @property
+    def _idle(self) -> bool:
+        cycle: RequestResponseCycle | None = self.cycle  # uvicorn's None is not in its annotation
+        return cycle is None or cycle.response_complete
+
+    def _close_if_idle(self) -> None:
+        if self._idle:
+            self.transport.close()
 
 
 class _HypercornConfig(hypercorn.Config):
@@ -111,6 +159,11 @@ class Hypercorn:
         self._config.graceful_timeout = GRACE_SECONDS
         self._config.accesslog = None
         self._config.errorlog = logging.getLogger("hypercorn")
+
+    @property
+    def connections(self) -> int:
+        """None: hypercorn does not tell."""
+        return 0
 
     async def listen(self, sock: socket.socket) -> None:
         """Serve until `stop`."""
@@ -152,7 +205,7 @@ def hypercorn_server(edge: Edge, tls: SSLContext | None = None, journal: Journal
 
 def control_server(app: ASGIApp) -> Uvicorn:
     """The control API's listener, for operators."""
-    return Uvicorn(_uvicorn_config(app, None, http="httptools"))
+    return Uvicorn(_uvicorn_config(app, None, http=ControlProtocol))
 
 
 def _uvicorn_config(app: ASGIApp, tls: SSLContext | None, **options: Any) -> uvicorn.Config:

@@ -2,7 +2,7 @@
 
 1. the data directory, the database's schema, the root key, the node map
 2. the listening sockets, which every process shares
-3. one worker: this process serves everything; more: `supervisor`. Compressing is always left to another process
+3. the processes that serve, one of which this may be (`supervisor`)
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from server import supervisor, worker
+from server.access_log import AccessLogError, check_access_log
 from server.config import Address, Settings
 from server.control.config import DEFAULT_WORKSPACE_ID
 from server.doors.tls import TlsError
@@ -27,7 +28,7 @@ from server.logs import configure_logging, get_logger
 from server.node import NodeMap, NodeMapError
 from server.root_key import ROOT_KEY_FILE, RootKeyError, make_root_key
 from server.stores import migrate_stores, open_stores
-from server.tasks import Task, compressor
+from server.tasks import Task
 from storage.errors import StorageError
 
 LOCK_FILE = "lock"
@@ -48,17 +49,15 @@ def serve(settings: Settings, on_ready: Callable[[Settings], None] | None = None
     try:
         worker.tls_context(settings)  # so that a bad certificate is told before anything starts
         _lock(settings.data_dir)
+        check_access_log(settings.access_log, settings.data_dir)
         edge, control = _bind(settings.edge), _bind(settings.control)
         root_key_hash = _prepare(settings)
-    except (StartError, StorageError, NodeMapError, TlsError) as exc:
+    except (StartError, StorageError, NodeMapError, TlsError, AccessLogError) as exc:
         print(f"spacelane cannot start: {exc}", file=sys.stderr)
         return 1
     settings = settings.model_copy(update={"edge": _bound(edge), "control": _bound(control)})
     task = Task(settings=settings, edge=edge, control=control, root_key_hash=root_key_hash)
     threading.Thread(target=_announce, args=(settings, on_ready), daemon=True).start()
-    if settings.worker_count == 1:
-        worker.run(task, compressor(task))
-        return 0
     return supervisor.run(task, settings.worker_count)
 
 

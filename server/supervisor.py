@@ -1,34 +1,89 @@
-"""Several processes that serve as one: N of the edge, one of the control API, and one that compresses.
+"""The processes that serve as one, and the signals that are for all of them.
 
-The supervisor holds the sockets and starts, replaces and stops the processes; it serves nothing itself.
+    one worker   this process answers visitors and operators, and a child compresses; once it is replaced, all is done
+                 by children
+    several      N processes of the edge, one of the control API, one that compresses; this one serves nothing itself
+
+SIGTERM and SIGINT end them. SIGHUP replaces them one after the other: no connection is refused meanwhile, because they
+share the listening sockets, and each goes only when its successor serves.
 """
 
 from __future__ import annotations
 
 import asyncio
+import os
 import signal
+import sys
 from dataclasses import replace
 
-from server.children import keep_running
+from server.children import Keeper
+from server.logs import get_logger
+from server.node import NodeMap
 from server.tasks import Task, compressor
+from server.totals import Cell, Totals
+from server.worker import NODE_FILE, Here, run_loop
+
+SUPERVISOR = "supervisor"
+
+logger = get_logger("spacelane")
 
 
 def run(task: Task, workers: int) -> int:
-    """Serve `task`, which names both sockets, with that many edge processes until SIGTERM or SIGINT; the exit code."""
-    return asyncio.run(_supervise(task, workers))
+    """Serve `task`, which names both sockets, with that many workers until SIGTERM or SIGINT; the exit code."""
+    node = NodeMap.open(task.settings.data_dir / NODE_FILE)
+    try:
+        run_loop(_supervise(task, workers, Totals(node)))
+    finally:
+        node.close()
+    return 0
 
 
-async def _supervise(task: Task, workers: int) -> int:
-    stop = asyncio.Event()
+async def _supervise(task: Task, workers: int, totals: Totals) -> None:
+    stop, reload = asyncio.Event(), asyncio.Event()
+    listen_to_signals(stop, reload)
+
+    def crashed(name: str) -> None:
+        totals.add({}, name, {Cell.CRASHES: 1})
+
+    def reloaded(name: str) -> None:
+        totals.claim(SUPERVISOR, os.getpid())
+        totals.add({}, name, {Cell.RELOADS: 1})
+
+    if workers == 1:
+        keepers = [Keeper(task, first=lambda: Here(task), crashed=crashed, reloaded=reloaded)]
+    else:
+        totals.claim(SUPERVISOR, os.getpid())
+        parts = [replace(task, control=None, slot=slot) for slot in range(workers)]
+        keepers = [Keeper(part, crashed=crashed, reloaded=reloaded) for part in (*parts, replace(task, edge=None))]
+    keepers.append(Keeper(compressor(task), crashed=crashed, reloaded=reloaded))
+    async with asyncio.TaskGroup() as group:
+        for keeper in keepers:
+            group.create_task(keeper.run(stop))
+        reloading = group.create_task(_reload(keepers, reload))
+        await stop.wait()
+        reloading.cancel()
+
+
+async def _reload(keepers: list[Keeper], reload: asyncio.Event) -> None:
+    """Replace every process, one after the other, whenever `reload` is set. Orders that come meanwhile count once."""
+    while True:
+        await reload.wait()
+        reload.clear()
+        logger.info("replacing every process")
+        for keeper in keepers:
+            await keeper.replace()
+        logger.info("every process has been replaced")
+
+
+def listen_to_signals(stop: asyncio.Event, reload: asyncio.Event) -> None:
+    """Have the running loop set these. SIGHUP is an order to reload, save where it says that the terminal, at which the
+    server was started, is gone."""
+    had_terminal = sys.stdin is not None and os.isatty(0)
+
+    def hang_up() -> None:
+        (stop if had_terminal and not os.isatty(0) else reload).set()
+
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
-    parts = {
-        **{f"worker-{slot}": replace(task, control=None, slot=slot) for slot in range(workers)},
-        "control": replace(task, edge=None),
-        **compressor(task),
-    }
-    async with asyncio.TaskGroup() as group:
-        for name, part in parts.items():
-            group.create_task(keep_running(name, part, stop))
-    return 0
+    loop.add_signal_handler(signal.SIGHUP, hang_up)

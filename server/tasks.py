@@ -8,6 +8,8 @@ from dataclasses import dataclass, replace
 
 from server.config import Settings
 
+SERVING = b"serving\n"  # what a child says to its parent once it does its work
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Task:
@@ -19,6 +21,13 @@ class Task:
     compress: bool = False
     root_key_hash: str = ""
     slot: int = 0  # of the edge
+
+    @property
+    def name(self) -> str:
+        """Of the process that does it."""
+        if self.compress:
+            return "compressor"
+        return "control" if self.edge is None else f"worker-{self.slot}"
 
     @property
     def sockets(self) -> dict[str, socket.socket]:
@@ -42,6 +51,6 @@ class Task:
         return cls(settings=settings, edge=sockets.get("edge"), control=sockets.get("control"), **data)
 
 
-def compressor(task: Task) -> dict[str, Task]:
-    """The part of a server's work that is done behind everybody's back, by name."""
-    return {"compressor": replace(task, edge=None, control=None, compress=True)}
+def compressor(task: Task) -> Task:
+    """The part of a server's work that is done behind everybody's back."""
+    return replace(task, edge=None, control=None, compress=True)

@@ -1,32 +1,38 @@
 """One process of the server: the edge, the control API, or both, or the one that compresses.
 
-Run as a module it is a child of another: its standard input brings one line of JSON (`Task`), stays open as long as the
-parent lives, and its end is the order to stop.
+Run as a module it is a child of another: its standard input brings one line of JSON (`Task`) and takes word of when it
+serves, stays open as long as the parent lives, and its end is the order to stop.
 """
 
 from __future__ import annotations
 
 import asyncio
+import os
 import signal
 import socket
 import sys
-from collections.abc import AsyncIterator, Mapping
+import time
+from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass
 from ssl import SSLContext
 
 import uvloop
 
-from server.children import keep_running
+from server.access_log import AccessLog, open_access_log
 from server.compressor import Compressor, yield_to_others
 from server.config import Settings
-from server.control.config import ControlConfig, Readiness
+from server.doors.journal import Journal
+from server.doors.log_format import FORMATS
 from server.doors.tls import create_context
 from server.edge.edge import Edge
 from server.listeners import Listener, control_server, edge_server, hypercorn_server
 from server.logs import configure_logging
+from server.meter import Meter
 from server.node import NodeMap, Slot, State
 from server.stores import Stores, open_stores
-from server.tasks import Task
+from server.tasks import SERVING, Task
+from server.totals import Totals
 
 NODE_FILE = "node"
 
@@ -41,50 +47,96 @@ async def _open(settings: Settings) -> AsyncIterator[tuple[Stores, NodeMap]]:
         node.close()
 
 
-async def compress(task: Task, stop: asyncio.Event) -> None:
+async def do(task: Task, stop: asyncio.Event, on_serving: Callable[[], None]) -> None:
+    """Do `task` until `stop` is set; `on_serving` is called once its work has begun."""
+    async with _open(task.settings) as (stores, node):
+
+        def begun() -> None:
+            Totals(node).claim(task.name, os.getpid())
+            on_serving()
+
+        if task.compress:
+            await _compress(stores, node, stop, begun)
+        else:
+            await _serve(task, stores, node, stop, begun)
+
+
+async def _compress(stores: Stores, node: NodeMap, stop: asyncio.Event, begun: Callable[[], None]) -> None:
     """Compress what is published until `stop` is set."""
     yield_to_others()
-    async with _open(task.settings) as (stores, node):
-        compressing = asyncio.create_task(Compressor(stores.metadata, stores.blobs, node).run())
-        stopping = asyncio.create_task(stop.wait())
-        await asyncio.wait((compressing, stopping), return_when=asyncio.FIRST_COMPLETED)
-        stopping.cancel()
-        compressing.cancel()
-        with suppress(asyncio.CancelledError):
-            await compressing
+    begun()
+    compressing = asyncio.create_task(Compressor(stores.metadata, stores.blobs, node).run())
+    stopping = asyncio.create_task(stop.wait())
+    await asyncio.wait((compressing, stopping), return_when=asyncio.FIRST_COMPLETED)
+    stopping.cancel()
+    compressing.cancel()
+    with suppress(asyncio.CancelledError):
+        await compressing
 
 
-async def serve(task: Task, stop: asyncio.Event, children: Mapping[str, Task]) -> None:
-    """Serve `task`, beside `children` by name, until `stop` is set; then answer what is under way and return."""
-    async with _open(task.settings) as (stores, node):
-        servers: list[tuple[Listener, socket.socket]] = []
-        if task.control is not None:
-            servers.append((_control_server(task, stores, node), task.control))
-        async with asyncio.TaskGroup() as group:
-            if task.edge is not None:
-                slot = node.slot(task.slot)
-                edge = _edge(task, stores, node, slot)
-                await edge.follower.poll()
-                follower = group.create_task(edge.follower.run())
-                servers.append((_edge_server(task.settings, edge), task.edge))
-            for name, child in children.items():
-                group.create_task(keep_running(name, child, stop))
-            for server, sock in servers:
-                group.create_task(server.listen(sock))
-            for server, _ in servers:
-                await server.listening.wait()
-            if task.edge is not None:
-                slot.mark(State.SERVING)
-            await stop.wait()
-            if task.edge is not None:
-                slot.mark(State.DRAINING)
-                follower.cancel()
-            for server, _ in servers:
-                server.stop()
+async def _serve(task: Task, stores: Stores, node: NodeMap, stop: asyncio.Event, begun: Callable[[], None]) -> None:
+    """Serve until `stop` is set; then answer what is under way and return."""
+    edge = None if task.edge is None else await _open_edge(task, stores, node)
+    servers: list[tuple[Listener, socket.socket | None]] = [] if edge is None else [(edge.server, task.edge)]
+    if task.control is not None:
+        servers.append((_control_server(task, stores, node), task.control))
+    async with asyncio.TaskGroup() as group:
+        background = [] if edge is None else [group.create_task(each) for each in (edge.follow(), edge.meter.run())]
+        # A server closes its socket when it stops; the process may have to hand it to a successor.
+        listening = [group.create_task(server.listen(sock.dup())) for server, sock in servers if sock is not None]
+        for server, _ in servers:
+            await server.listening.wait()
+        if edge is not None:
+            edge.slot.mark(State.SERVING)
+        begun()
+        await stop.wait()
+        if edge is not None:
+            edge.slot.mark(State.DRAINING)
+        for server, _ in servers:
+            server.stop()
+        await asyncio.wait(listening)
+        for each in background:
+            each.cancel()
+    if edge is not None:
+        await edge.close()
 
 
-def _edge(task: Task, stores: Stores, node: NodeMap, slot: Slot) -> Edge:
-    return Edge(stores.metadata, stores.blobs, node, cache_bytes=task.settings.cache_bytes, applied=slot.applied)
+@dataclass(frozen=True, slots=True)
+class _OpenEdge:
+    """The edge of a worker and what goes with it."""
+
+    edge: Edge
+    slot: Slot
+    server: Listener
+    journal: Journal
+    meter: Meter
+    log: AccessLog | None
+
+    async def follow(self) -> None:
+        """Keep up with the store."""
+        await self.edge.follower.run()
+
+    async def close(self) -> None:
+        """Hand on whatever has been noted and counted."""
+        self.journal.flush()
+        if self.log is not None:
+            await asyncio.to_thread(self.log.close)
+        await self.meter.finish()
+
+
+async def _open_edge(task: Task, stores: Stores, node: NodeMap) -> _OpenEdge:
+    settings = task.settings
+    slot = node.slot(task.slot)
+    edge = Edge(stores.metadata, stores.blobs, node, cache_bytes=settings.cache_bytes, applied=slot.applied)
+    await edge.follower.poll()
+    log = open_access_log(settings.access_log, settings.data_dir)
+    meter = Meter(Totals(node), task.name, edge.cache, (lambda: 0) if log is None else (lambda: log.dropped))
+    journal = Journal(time.time, FORMATS[settings.access_log_format], None if log is None else log.write, meter.count)
+    tls = tls_context(settings)
+    serve = hypercorn_server if settings.http_server == "hypercorn" else edge_server
+    server = serve(edge, tls=tls, journal=journal)
+    meter.watch(lambda: server.connections)
+    return _OpenEdge(edge, slot, server, journal, meter, log)
 
 
 def tls_context(settings: Settings) -> SSLContext | None:
@@ -95,51 +147,84 @@ def tls_context(settings: Settings) -> SSLContext | None:
     return create_context(settings.tls_cert, settings.tls_key, protocols)
 
 
-def _edge_server(settings: Settings, edge: Edge) -> Listener:
-    tls = tls_context(settings)
-    return hypercorn_server(edge, tls) if settings.http_server == "hypercorn" else edge_server(edge, tls=tls)
-
-
 def _control_server(task: Task, stores: Stores, node: NodeMap) -> Listener:
     # Imported here because an edge process has no use for FastAPI: measured 0.2 s of its start, 11 MB of its memory.
     from server.control.app import create_app
+    from server.control.config import ControlConfig, Readiness
+    from server.metrics import Metrics
+
+    def readiness() -> Readiness:
+        states = {f"worker-{worker.index}": worker.state.name.lower() for worker in node.workers()}
+        return Readiness(ready=node.ready(), workers=states)
 
     config = ControlConfig(
         platform_domains=task.settings.platform_domains,
         max_file_bytes=task.settings.max_file_bytes,
         root_key_hash=task.root_key_hash,
-        readiness=lambda: _readiness(node),
+        readiness=readiness,
         visitors=task.settings.visitors,
+        metrics=Metrics(node),
     )
     return control_server(create_app(stores.metadata, stores.blobs, config))
 
 
-def _readiness(node: NodeMap) -> Readiness:
-    states = {f"worker-{worker.index}": worker.state.name.lower() for worker in node.workers()}
-    return Readiness(ready=node.ready(), workers=states)
+class Here:
+    """A task that this very process does, as a keeper sees it."""
+
+    def __init__(self, task: Task) -> None:
+        self.pid = os.getpid()
+        self._stop = asyncio.Event()
+        self._serving = asyncio.Event()
+        self.ended = asyncio.ensure_future(self._do(task))
+
+    async def _do(self, task: Task) -> int:
+        await do(task, self._stop, self._serving.set)
+        return 0
+
+    async def serves(self) -> bool:
+        serving = asyncio.ensure_future(self._serving.wait())
+        await asyncio.wait((serving, self.ended), return_when=asyncio.FIRST_COMPLETED)
+        serving.cancel()
+        return self._serving.is_set()
+
+    async def end(self) -> None:
+        self._stop.set()
+        await asyncio.wait((self.ended,))
 
 
-def run(task: Task, children: Mapping[str, Task] | None = None, *, stop_at_end_of_input: bool = False) -> None:
-    """Do `task` in this process, and `children` beside it, until SIGTERM or SIGINT, or until standard input ends."""
-
-    async def main() -> None:
-        loop = asyncio.get_running_loop()
-        stop = asyncio.Event()
-        for number in (signal.SIGTERM, signal.SIGINT):
-            loop.add_signal_handler(number, stop.set)
-        if stop_at_end_of_input:
-            loop.add_reader(sys.stdin.fileno(), _stop_once, loop, stop)
-        await (compress(task, stop) if task.compress else serve(task, stop, children or {}))
-
-    configure_logging(task.settings.log_level)
+def run_loop(main: Coroutine[object, object, None]) -> None:
+    """Run it in this process' one event loop."""
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        runner.run(main())
+        runner.run(main)
+
+
+def run_child() -> None:
+    """Do the task that standard input brings, until SIGTERM or SIGINT, or until standard input ends."""
+    task = Task.load(sys.stdin.readline())
+    configure_logging(task.settings.log_level)
+    # It is for the parent. That a group of processes is told it together must not end those that it would replace.
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    run_loop(_do_as_child(task))
+
+
+async def _do_as_child(task: Task) -> None:
+    loop = asyncio.get_running_loop()
+    stop = asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop.set)
+    loop.add_reader(0, _stop_once, loop, stop)
+    await do(task, stop, _say_serving)
+
+
+def _say_serving() -> None:
+    with suppress(BrokenPipeError):  # the parent has ended just now, and this process is about to
+        os.write(0, SERVING)
 
 
 def _stop_once(loop: asyncio.AbstractEventLoop, stop: asyncio.Event) -> None:
-    loop.remove_reader(sys.stdin.fileno())  # at its end it would stay readable for ever
+    loop.remove_reader(0)  # at its end it would stay readable for ever
     stop.set()
 
 
 if __name__ == "__main__":
-    run(Task.load(sys.stdin.readline()), stop_at_end_of_input=True)
+    run_child()

@@ -68,6 +68,7 @@ LIBRARIES = {
     "hypercorn": ("server.listeners", "server.doors"),
     "idna": ("server.edge.hosts",),
     "publicsuffixlist": ("server.edge.hosts",),
+    "prometheus_client": ("server.metrics",),
     "pydantic": ("server.config", "server.control"),
     "pydantic_core": ("server.control",),
     "pydantic_settings": ("server.config",),

@@ -267,12 +267,13 @@ def test_successor_takes_the_slot_over(node: NodeMap, path: Path) -> None:
     predecessor.start()
     assert ours.recv() == "serving"
     successor = node.slot(0)
-    assert node.workers()[0] == Worker(0, os.getpid(), State.STARTING, -1)
+    successor.applied(9)
+    assert node.workers()[0] == Worker(0, predecessor.pid or -1, State.SERVING, 7), "it goes on until the other serves"
     successor.mark(State.SERVING)
     ours.send("drain")
     assert ours.recv() == "draining"
     finish(predecessor)
-    assert node.workers()[0] == Worker(0, os.getpid(), State.SERVING, -1), "what the old one says is dropped"
+    assert node.workers()[0] == Worker(0, os.getpid(), State.SERVING, 9), "what the old one says is dropped"
     ours.close()
     theirs.close()
 
@@ -280,9 +281,8 @@ def test_successor_takes_the_slot_over(node: NodeMap, path: Path) -> None:
 @pytest.mark.slow
 def test_killed_raiser_leaves_no_lock(node: NodeMap, path: Path) -> None:
     script = "import sys; from pathlib import Path; from server.node import NodeMap, _locked\n"
-    script += (
-        "node = NodeMap.open(Path(sys.argv[1]))\nwith _locked(node._descriptor): print('locked', flush=True); input()"
-    )
+    script += "node = NodeMap.open(Path(sys.argv[1]))\n"
+    script += "with _locked(node._descriptor, 2): print('locked', flush=True); input()"
     with subprocess.Popen(
         [sys.executable, "-c", script, str(path)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
     ) as raiser:

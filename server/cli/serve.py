@@ -77,6 +77,17 @@ CacheSize: TypeAlias = Annotated[
     str | None,
     typer.Option("--cache-size", metavar="SIZE", help="Memory for responses, a worker, such as 256MiB."),
 ]
+AccessLog: TypeAlias = Annotated[
+    str | None,
+    typer.Option(
+        "--access-log",
+        metavar="FILE",
+        help="A line for each answer; - is standard output, off none. Default: access.log.",
+    ),
+]
+AccessLogFormat: TypeAlias = Annotated[
+    str | None, typer.Option("--access-log-format", metavar="NAME", help="json or combined. Default: json.")
+]
 LogLevel: TypeAlias = Annotated[
     str | None, typer.Option("--log-level", metavar="LEVEL", help="debug, info, warning or error. Default: info.")
 ]
@@ -93,6 +104,8 @@ def serve(
     tls_cert: TlsCert = None,
     tls_key: TlsKey = None,
     cache_size: CacheSize = None,
+    access_log: AccessLog = None,
+    access_log_format: AccessLogFormat = None,
     log_level: LogLevel = None,
     print_config: Annotated[
         bool, typer.Option("--print-config", help="Print the settings in force and their sources, and stop.")
@@ -113,6 +126,8 @@ def serve(
         tls_cert=tls_cert,
         tls_key=tls_key,
         cache_bytes=cache_size,
+        access_log=access_log,
+        access_log_format=access_log_format,
         log_level=log_level,
     )
     settings = read_settings(flags)

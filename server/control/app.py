@@ -47,7 +47,7 @@ def create_app(metadata: MetadataStore, blobs: BlobStore, config: ControlConfig)
         telemetry={"tracing": False, "metrics": False, "logs": False},
     )
     app.state.gate = Gate(metadata=metadata, blobs=blobs, config=config, authenticator=Authenticator(metadata, config))
-    app.add_middleware(Envelope)
+    app.add_middleware(Envelope, metrics=config.metrics)
     app.add_exception_handler(errors.ApiError, errors.on_api_error)
     app.add_exception_handler(StorageError, errors.on_storage_error)
     app.add_exception_handler(RequestValidationError, errors.on_validation_error)
@@ -66,6 +66,7 @@ def _reference_routes(app: FastAPI) -> list[Route]:
     @cache
     def document() -> dict[str, Any]:
         made = app.openapi()
+        made["paths"] |= health.OPENAPI
         made["components"]["securitySchemes"] = {
             SECURITY_SCHEME: {"type": "http", "scheme": "bearer", "description": "A secret key that has the scope"}
         }

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
+from server.metrics import Metrics
 from storage.clock import now_ms
 from storage.models import Millis
 
@@ -39,4 +40,5 @@ class ControlConfig:
     default_workspace_id: str = DEFAULT_WORKSPACE_ID
     readiness: Callable[[], Readiness] = _always_ready
     visitors: str | None = None  # the edge's address, such as http://127.0.0.1:8080, for tools that name a page
+    metrics: Metrics = field(default_factory=Metrics)
     clock: Callable[[], Millis] = now_ms

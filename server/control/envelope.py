@@ -2,7 +2,7 @@
 
 1. Name the request: the caller's `X-Request-Id` if it is sane, else a new one.
 2. Let the application answer; what it did not expect becomes a 500, a client that left becomes nothing.
-3. Send its head with the headers that all answers have.
+3. Count it, and send its head with the headers that all answers have.
 4. Do what may wait until the answer has gone out.
 """
 
@@ -19,6 +19,7 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from server.control import errors
+from server.metrics import Metrics
 
 SANE_REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
 MAX_DRAIN = 64 * 1024  # bytes of an unread body that the server may swallow to keep the connection
@@ -33,6 +34,15 @@ def name_request(headers: Headers) -> str:
     return given if SANE_REQUEST_ID.fullmatch(given) else secrets.token_hex(16)
 
 
+def _route(scope: Scope) -> str | None:
+    """The path of the endpoint with its parameters by name, such as /api/v1/space/{spaceId}/fetch: callers choose
+    neither it nor how many there are. Starlette's own routes, which are not in the scope, have none here."""
+    if "route" in scope:
+        path: str = scope["route"].path
+        return path
+    return scope["path"] if "endpoint" in scope else None
+
+
 def body_may_exceed(headers: Headers, limit: int) -> bool:
     """Whether the request announces more than `limit` bytes, or an unknown number of them."""
     length = headers.get("content-length", "0")
@@ -42,14 +52,15 @@ def body_may_exceed(headers: Headers, limit: int) -> bool:
 class Envelope:
     """The middleware. `scope["state"]["after_answer"]`, if an endpoint sets it, runs once the answer is out."""
 
-    def __init__(self, app: ASGIApp) -> None:
+    def __init__(self, app: ASGIApp, metrics: Metrics) -> None:
         self.app = app
+        self.metrics = metrics
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
-        exchange = _Exchange(scope, receive, send)
+        exchange = _Exchange(scope, receive, send, self.metrics)
         try:
             await self.app(scope, exchange.receive, exchange.send)
         except ClientDisconnect:
@@ -68,7 +79,8 @@ class Envelope:
 class _Exchange:
     """One request and its answer, watched on their way through."""
 
-    def __init__(self, scope: Scope, receive: Receive, send: Send) -> None:
+    def __init__(self, scope: Scope, receive: Receive, send: Send, metrics: Metrics) -> None:
+        self._metrics = metrics
         self.request = Request(scope)
         self.request.state.request_id = name_request(self.request.headers)
         self.started = False
@@ -94,6 +106,7 @@ class _Exchange:
 
     def _open(self, message: Message) -> None:
         self.started = True
+        self._metrics.count_call(self.request.method, _route(self.request.scope), message["status"])
         headers = MutableHeaders(scope=message)
         headers["X-Request-Id"] = self.request.state.request_id
         headers["Cache-Control"] = "no-store"

@@ -34,7 +34,7 @@ from server.edge.edge import Edge
 from server.edge.request import Refusal, split_target
 from server.edge.response import Response
 
-LAST_CALL_SECONDS = 1.0  # for a request that is on its way when the server stops
+LAST_CALL_SECONDS = 1.0  # for a request on its way when the server stops; its answer says that it is the last
 MAX_PIPELINED_BYTES = 64 * 1024  # kept behind a message that is being answered
 MAX_DISCARDED_BYTES = 1024 * 1024  # read and thrown away so that a last answer is not lost to a reset
 
@@ -257,9 +257,7 @@ class EdgeProtocol(HttpToolsProtocol):
         self._last = True
         if self._busy:
             self.cycle.keep_alive = False
-        elif self._served and not self._buffer:
-            self.transport.close()
-        else:
+        else:  # a request may be on its way: closing now would leave it without an answer
             self.loop.call_later(LAST_CALL_SECONDS, self._close_unless_busy)
 
     def _close_unless_busy(self) -> None:

@@ -42,7 +42,7 @@ def _json_peer(address: str) -> bytes:
 
 
 def _json_second(time: int) -> bytes:
-    return f"{datetime.fromtimestamp(time, UTC):%Y-%m-%dT%H:%M:%S.}".encode("ascii")
+    return datetime.fromtimestamp(time, UTC).strftime("%Y-%m-%dT%H:%M:%S.").encode("ascii")
 
 
 def _json_request(method: bytes, target: bytes, protocol: bytes, status: int, size: int, site: bytes) -> bytes:
@@ -85,7 +85,7 @@ def _combined_peer(address: str) -> bytes:
 
 def _combined_second(time: int) -> bytes:
     moment = datetime.fromtimestamp(time, UTC)
-    return f"{moment:%d}/{_MONTHS[moment.month - 1]}/{moment:%Y:%H:%M:%S} +0000] ".encode("ascii")
+    return moment.strftime(f"%d/{_MONTHS[moment.month - 1]}/%Y:%H:%M:%S +0000] ").encode("ascii")
 
 
 def _combined_request(method: bytes, target: bytes, protocol: bytes, status: int, size: int, site: bytes) -> bytes:
