@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncGenerator
 from contextlib import aclosing, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -46,6 +46,8 @@ def create_app(edge: Edge, journal: Journal) -> ASGIApp:
             request = read_request(scope["method"], target, scope["http_version"], scope["headers"], name)
         except Refusal as refusal:
             response = edge.refuse(refusal)
+            if scope["method"] == "HEAD":  # gets no content (RFC 9110 §9.3.2); servers drop it, and it must not count
+                response = replace(response, body=b"")
         else:
             known = edge.respond_nowait(request)
             response, reader = (known, None) if known is not None else await edge.respond(request)
@@ -149,6 +151,8 @@ async def _send_body(body: Body, reader: BlobReader | None, receive: Receive, se
         async with aclosing(_chunks(body, reader)) as chunks:
             async for chunk in chunks:
                 await send({"type": "http.response.body", "body": chunk, "more_body": True})
+                # To send may not wait at all; then neither others nor word that the visitor has left would get a turn.
+                await asyncio.sleep(0)
                 if gone.done():
                     return
                 sent.size += len(chunk)

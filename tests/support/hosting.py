@@ -15,6 +15,7 @@ from ssl import SSLContext
 from typing import TypeAlias
 
 from server.doors.http1 import DEADLINES, Phase
+from server.doors.journal import Journal
 from server.edge.edge import Edge
 from server.listeners import edge_server, hypercorn_server
 from storage.blobs import BlobStore
@@ -122,10 +123,15 @@ def listening() -> Iterator[socket.socket]:
 
 @asynccontextmanager
 async def served(
-    edge: Edge, deadlines: Mapping[Phase, float] = DEADLINES, tls: SSLContext | None = None
+    edge: Edge,
+    deadlines: Mapping[Phase, float] = DEADLINES,
+    tls: SSLContext | None = None,
+    journal: Journal | None = None,
+    *,
+    fast: bool = True,
 ) -> AsyncIterator[int]:
     """The edge behind the hardened listener; the port on 127.0.0.1."""
-    server = edge_server(edge, deadlines, tls)
+    server = edge_server(edge, deadlines, tls, journal, fast=fast)
     with listening() as sock:
         running = asyncio.create_task(server.listen(sock))
         await server.listening.wait()
@@ -139,9 +145,11 @@ async def served(
 
 
 @asynccontextmanager
-async def served_by_hypercorn(edge: Edge, tls: SSLContext | None = None) -> AsyncIterator[int]:
+async def served_by_hypercorn(
+    edge: Edge, tls: SSLContext | None = None, journal: Journal | None = None
+) -> AsyncIterator[int]:
     """The edge behind hypercorn."""
-    server = hypercorn_server(edge, tls)
+    server = hypercorn_server(edge, tls, journal)
     with listening() as sock:
         running = asyncio.create_task(server.listen(sock))
         await server.listening.wait()
