@@ -41,6 +41,26 @@ class BlobReader(Protocol):
         ...
 
 
+class FileReader(BlobReader, Protocol):
+    """One that is an open file."""
+
+    def fileno(self) -> int:
+        """The file's descriptor, whose position nobody uses: for `sendfile`. Raises `Unavailable` once closed."""
+        ...
+
+    def is_at_hand(self, start: int, stop: int) -> bool:
+        """Whether the kernel has the bytes from `start` up to, but without, `stop` in memory, as far as it tells."""
+        ...
+
+    async def fetch(self, start: int, stop: int) -> None:
+        """Have the kernel take them into memory. That they cannot be read is for whoever reads them to find out."""
+        ...
+
+    def close_nowait(self) -> None:
+        """`close`, which needs no waiting here."""
+        ...
+
+
 class BlobStore(Protocol):
     """Every method raises `Unavailable` where the medium fails."""
 
@@ -61,6 +81,11 @@ class BlobStore(Protocol):
 
     async def open(self, digest: Digest) -> BlobReader:
         """Open it for reading in parts, not verified. Raises `Corrupt` if it is missing."""
+        ...
+
+    def open_nowait(self, digest: Digest) -> FileReader | None:
+        """The same for a blob that is a file, if that takes no more than a look-up of a name; None if it is none, or
+        cannot be opened."""
         ...
 
     async def delete(self, digest: Digest) -> None:

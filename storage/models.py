@@ -244,6 +244,12 @@ class Change:
     hosts: tuple[str, ...] = ()
     space_id: str | None = None
 
+    @property
+    def freed(self) -> tuple[str, ...]:
+        """The domains that no longer have the site they had, if they had one: it is deleted, or is at another now."""
+        moved = self.kind == "site.update" and len(self.hosts) > 1
+        return self.hosts if moved or self.kind in ("site.delete", "space.delete") else ()
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Page(Generic[T]):

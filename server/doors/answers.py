@@ -162,21 +162,41 @@ class Answers:
         sender = self._senders.get(raw)
         if sender is None:
             sender = self._read_sender(raw)
-            if sender is not None and len(raw) <= MAX_SENDER_BYTES:
-                # Of those who are different each time, none is worth keeping.
-                if (seen := hash(raw)) in self._seen:
-                    self._senders.keep(raw, sender, 3 * len(raw) + SENDER_OVERHEAD)
-                else:
-                    self._seen.keep(seen, None, SEEN_BYTES)
+            if sender is not None:
+                self._keep_sender(sender)
         return sender
 
-    def settle(self, sender: Sender) -> bool:
-        """Bring `sender`'s table up to the edge's revision; False if that is not known here yet."""
+    def _keep_sender(self, sender: Sender) -> None:
+        """For when the sender comes again. Of those who are different each time, none is worth keeping."""
+        raw = sender.raw
+        if len(raw) > MAX_SENDER_BYTES:
+            return
+        if (seen := hash(raw)) in self._seen:
+            self._senders.keep(raw, sender, 3 * len(raw) + SENDER_OVERHEAD)
+        else:
+            self._seen.keep(seen, None, SEEN_BYTES)
+
+    def settle(self, sender: Sender) -> Sender | None:
+        """`sender` with its table brought up to the edge's revision, or who takes its place where its host has come to
+        be at another domain; None if that is not known here yet."""
         revision = self.edge.revision
         if sender.revision == revision:
-            return True
+            return sender
         if revision < 0:
-            return False
+            return None
+        table = self._current_table(sender, revision)
+        if table is None:
+            return None
+        if sender.table is not None and sender.table.site.domain != table.site.domain:
+            # Connections that go on with the old one have not been noted as visitors of this site.
+            sender = Sender(sender.raw, sender.host, sender.accept_encoding, sender.etag, sender.log)
+            self._keep_sender(sender)
+        sender.table = table
+        sender.answers = table.answers if sender.etag is None else NO_ANSWERS
+        sender.revision = revision
+        return sender
+
+    def _current_table(self, sender: Sender, revision: int) -> Table | None:
         if revision != self._revision:
             self._revision = revision
             self._current.clear()
@@ -185,13 +205,10 @@ class Answers:
         if table is None:
             site = self.edge.find_site_nowait(sender.host)
             if site is None:
-                return False
+                return None
             table = self._table(site, sender.accept_encoding)
             self._current.keep(key, table, TABLE_OVERHEAD + 2 * len(sender.accept_encoding or ""))
-        sender.table = table
-        sender.answers = sender.table.answers if sender.etag is None else NO_ANSWERS
-        sender.revision = revision
-        return True
+        return table
 
     def find_unlisted(self, table: Table, line: bytes) -> Answer | None:
         """What answers a line that has a query which does not matter, or whose path is missing."""

@@ -14,6 +14,7 @@ from server.doors.tls import EXTENSION, server_name
 from server.edge.edge import Edge
 from server.edge.request import Refusal, Request, read_request
 from server.edge.response import Body, Parts, Response
+from server.edge.visits import VISIT, Visit, unnoted
 from storage.blobs import BlobReader
 
 TARGET = "spacelane.target"  # in a scope's extensions: the request's target to the letter, where the server knows it
@@ -42,15 +43,22 @@ def create_app(edge: Edge, journal: Journal) -> ASGIApp:
         target = _target(scope)
         request = reader = None
         try:
-            name = (scope.get("extensions") or {}).get(EXTENSION)
+            extensions = scope.get("extensions") or {}
+            name = extensions.get(EXTENSION)
             request = read_request(scope["method"], target, scope["http_version"], scope["headers"], name)
         except Refusal as refusal:
             response = edge.refuse(refusal)
             if scope["method"] == "HEAD":  # gets no content (RFC 9110 §9.3.2); servers drop it, and it must not count
                 response = replace(response, body=b"")
         else:
+            visit: Visit = extensions.get(VISIT, unnoted)
             known = edge.respond_nowait(request)
-            response, reader = (known, None) if known is not None else await edge.respond(request)
+            if known is None:
+                response, reader = await edge.respond(request, visit)
+            else:
+                response = known
+                if (site := edge.site_of(request)) is not None:
+                    visit(site)
         sent = _Sent()
         try:
             await send({"type": "http.response.start", "status": response.status, "headers": list(response.headers)})

@@ -3,7 +3,8 @@
 1. a head whose lines are those of the last one: two look-ups, one write       (`data_received`)
 2. a head whose lines have to be looked up or read first                       (`_answer`)
 3. any other whole message that memory can answer                              (`_serve`)
-4. what memory cannot answer: uvicorn, the ASGI door, a task                   (`EdgeProtocol`)
+4. the same where the body is a span of an open file                           (`_send_span`)
+5. what memory cannot answer: uvicorn, the ASGI door, a task                   (`EdgeProtocol`)
 
 What it writes is what uvicorn would write for the ASGI door, byte for byte.
 """
@@ -11,19 +12,37 @@ What it writes is what uvicorn would write for the ASGI door, byte for byte.
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Mapping
 
 from server.doors.answers import SMALL_BODY_BYTES, Answer, Answers, Sender
 from server.doors.head import Head
 from server.doors.http1 import DEADLINES, EdgeProtocol, Phase, render_head
 from server.doors.journal import Asked, Journal
+from server.doors.sendfile import Transfer
 from server.edge.edge import Edge
 from server.edge.request import Refusal, Request, read_request
-from server.edge.response import Response
+from server.edge.response import Parts, Response, Span
+from storage.blobs import FileReader
+from storage.models import HostedSite
 
 MAX_WHOLE_BYTES = 8 * 1024  # of a head that is looked up
 UNKNOWN = 1 << 62  # bytes: more than are ever unsent, so that at its deadline a connection is looked at, not ended
+
+logger = logging.getLogger("spacelane.edge")
+
 _NOBODY = Sender(b"", "", None, None, b"")
+
+
+class _Sending:
+    """A response under way, all but its head by a `Transfer`."""
+
+    def __init__(self, asked: Asked, response: Response, transfer: Transfer, last: bool) -> None:
+        self.asked = asked
+        self.response = response
+        self.transfer = transfer
+        self.last = last  # the connection ends behind it
+        self.at_once = True  # as long as it has not had to wait
 
 
 class FastProtocol(EdgeProtocol):
@@ -35,6 +54,8 @@ class FastProtocol(EdgeProtocol):
         self._ready = False  # for a request that is answered at once
         self._sender = _NOBODY  # of the last request: likely to be that of the next
         self._rest_seconds = self.deadlines[Phase.FLUSHING]
+        self._sending: _Sending | None = None
+        self._visited: tuple[str | None, int] = (None, -1)  # authority and revision that `_site` was found by
         super().connection_made(transport)
 
     def data_received(self, data: bytes) -> None:
@@ -59,10 +80,13 @@ class FastProtocol(EdgeProtocol):
             return False
         end = data.find(b"\r\n") + 2
         sender = self.answers.find_sender(data[end:])
-        if sender is None or not self.answers.settle(sender):
+        if sender is None or (sender := self.answers.settle(sender)) is None:
             return False
         if self._server_name is not None and self._server_name != sender.host:
             return False
+        assert sender.table is not None, "a settled sender has one"
+        if sender.table.site is not self._site:
+            self.visit(sender.table.site)
         self._sender = sender
         return self._answer_line(sender, data[:end])
 
@@ -103,7 +127,6 @@ class FastProtocol(EdgeProtocol):
     def _rest(self, now: float) -> None:
         """Wait for the next request, as behind any answer."""
         self._phase = Phase.FLUSHING
-        self._served = True
         self._unsent = UNKNOWN
         self._deadline = deadline = now + self._rest_seconds
         if self._due > deadline:
@@ -115,24 +138,28 @@ class FastProtocol(EdgeProtocol):
         found = self._find(head)
         if found is None:
             return super()._serve(head, keep_alive=keep_alive)
-        request, response = found
+        asked, response, reader = found
         self._head = None
         last = not keep_alive or not head.keep_alive or self._last or (self._half_closed and not self._buffer)
-        close = b"connection: close\r\n" if last else b""
-        assert isinstance(response.body, bytes)
-        self.transport.write(b"%b%b\r\n%b" % (render_head(response), close, response.body))
-        asked = Asked.read(head.method, head.target, head.version, head.headers, request.authority)
-        size = len(response.body)
-        self.journal.note_answer(self.loop, self._peer, asked, response.status, size, response.site_id)
+        start = b"%b%b\r\n" % (render_head(response), b"connection: close\r\n" if last else b"")
+        if reader is None:
+            assert isinstance(response.body, bytes)
+            self.transport.write(start + response.body)
+            size = len(response.body)
+            self.journal.note_answer(self.loop, self._peer, asked, response.status, size, response.site_id)
+        else:
+            self.transport.write(start)
+            transfer = Transfer(self.transport, reader, _span(response), self._end_span)
+            if not self._send_span(_Sending(asked, response, transfer, last)):
+                return False
         if last:
-            self._served = True
             self.finish_connection()
         else:
             self._rest(self.loop.time())
         return True
 
-    def _find(self, head: Head) -> tuple[Request, Response] | None:
-        """What memory has for it, if now is the time."""
+    def _find(self, head: Head) -> tuple[Asked, Response, FileReader | None] | None:
+        """What memory has for it, if now is the time; with the open file where its body is a span of that."""
         if self.flow.write_paused:  # the base waits until the client has taken what there is
             return None
         try:
@@ -141,12 +168,85 @@ class FastProtocol(EdgeProtocol):
             )
         except Refusal:
             return None  # the ASGI door says it in words
-        response = self.edge.respond_nowait(request)
-        if response is None:
+        found = self.edge.open_nowait(request)
+        if found is None:
             return None
-        if response.status < 400 and head.version == "1.1":
+        response, reader = found
+        if reader is not None and not self._can_send(response):
+            reader.close_nowait()
+            return None
+        if response.status < 400 and reader is None and head.version == "1.1":
             self.answers.remember(request)
-        return request, response
+        self._note_visit(request)
+        return Asked.read(head.method, head.target, head.version, head.headers, request.authority), response, reader
+
+    def _note_visit(self, request: Request) -> None:
+        """Note whose site `request`, just answered, is for."""
+        visited = request.authority, self.edge.revision
+        if visited != self._visited and (site := self.edge.site_of(request)) is not None:
+            self.visit(site)
+            self._visited = visited
+
+    def visit(self, site: HostedSite) -> None:
+        super().visit(site)
+        self._visited = (None, -1)
+        self._sender = _NOBODY  # the next request, if it is one of its, is to say so
+
+    # Spans of files.
+
+    def _can_send(self, response: Response) -> bool:
+        """Whether the kernel can: one span, to a socket that is not encrypted."""
+        single = isinstance(response.body, Parts) and len(response.body.parts) == 1
+        return single and self.transport.get_extra_info("ssl_object") is None
+
+    def _send_span(self, sending: _Sending) -> bool:
+        """Send the body behind the head that has been written; whether that could be done at once."""
+        self._sending = sending
+        sending.transfer.push()
+        sending.at_once = False
+        if self._sending is None:
+            return not self.transport.is_closing()
+        self._unsent = self._count_unsent()
+        self._enter(Phase.WRITING)
+        return False
+
+    def _end_span(self, error: Exception | None) -> None:
+        """The transfer has ended; with an error the connection does too, so that nobody takes a part for all."""
+        sending = self._sending
+        assert sending is not None
+        self._note_span(sending)
+        if isinstance(error, ConnectionError):
+            self.transport.abort()
+        elif error is not None:
+            logger.error("a response was cut short: %s", error)
+            self._drop()
+        elif sending.at_once:
+            pass  # `_serve` goes on
+        elif sending.last:
+            self.finish_connection()
+        else:
+            self.on_response_complete()
+
+    def _note_span(self, sending: _Sending) -> None:
+        self._sending = None
+        status, sent, site_id = sending.response.status, sending.transfer.sent, sending.response.site_id
+        self.journal.note_answer(self.loop, self._peer, sending.asked, status, sent, site_id)
+
+    def _make_last(self) -> None:
+        if self._sending is None:
+            super()._make_last()
+        else:
+            self._sending.last = True
+
+    def _count_unsent(self) -> int:
+        unsent = super()._count_unsent()
+        return unsent if self._sending is None else unsent + self._sending.transfer.unsent
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        if self._sending is not None:
+            self._sending.transfer.stop()
+            self._note_span(self._sending)
+        super().connection_lost(exc)
 
     # When there is room for a request.
 
@@ -163,7 +263,10 @@ class FastProtocol(EdgeProtocol):
         self._settle()
 
     def resume_writing(self) -> None:
-        super().resume_writing()
+        if self._sending is None:
+            super().resume_writing()
+        else:
+            self.flow.resume_writing()  # and still the client has to take the rest
         self._settle()
 
     def shutdown(self) -> None:
@@ -175,6 +278,14 @@ class FastProtocol(EdgeProtocol):
         self._ready = at_rest and not (
             self._buffer or self._had_empty_line or self._half_closed or self._last or self.flow.write_paused
         )
+
+
+def _span(response: Response) -> Span:
+    """Where the body is, that is one span."""
+    assert isinstance(response.body, Parts)
+    [span] = response.body.parts
+    assert isinstance(span, Span)
+    return span
 
 
 def fast_protocol_for(edge: Edge, journal: Journal, deadlines: Mapping[Phase, float] = DEADLINES) -> type[FastProtocol]:

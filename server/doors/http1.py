@@ -20,7 +20,7 @@ from __future__ import annotations
 import asyncio
 import socket
 import struct
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from contextlib import suppress
 from dataclasses import replace
 from enum import Enum
@@ -33,7 +33,10 @@ from server.doors.journal import Asked, Journal
 from server.edge.edge import Edge
 from server.edge.request import Refusal, split_target
 from server.edge.response import Response
+from server.edge.visits import VISIT
+from storage.models import HostedSite
 
+GONE_SECONDS = 2.0  # for the answer under way, when its site is deleted
 LAST_CALL_SECONDS = 1.0  # for a request on its way when the server stops; its answer says that it is the last
 MAX_PIPELINED_BYTES = 64 * 1024  # kept behind a message that is being answered
 MAX_DISCARDED_BYTES = 1024 * 1024  # read and thrown away so that a last answer is not lost to a reset
@@ -108,16 +111,20 @@ class EdgeProtocol(HttpToolsProtocol):
         self._had_empty_line = False  # before the request line of the message under way
         self._half_closed = False  # the client sends nothing more
         self._last = False  # the next answer is the last: the server stops
-        self._served = False
         self._discarded = 0
         self._unsent = 0
         self._timer: asyncio.TimerHandle | None = None
         self._due = 0.0  # when _timer goes off
+        self._cutting: asyncio.TimerHandle | None = None
+        self._site: HostedSite | None = None  # that the last request was for
         self._enter(Phase.IDLE)
 
     def connection_lost(self, exc: Exception | None) -> None:
         if self._timer is not None:
             self._timer.cancel()
+        if self._cutting is not None:
+            self._cutting.cancel()
+        self.edge.visits.remove(self)
         super().connection_lost(exc)
 
     # Reading
@@ -141,7 +148,7 @@ class EdgeProtocol(HttpToolsProtocol):
             return False  # asyncio closes
         self._half_closed = True
         if not self._buffer:
-            self.cycle.keep_alive = False
+            self._make_last()
         return True
 
     @property
@@ -196,10 +203,9 @@ class EdgeProtocol(HttpToolsProtocol):
         authority, path, query = split_target(head.target)
         self._head = None
         self._enter(Phase.SERVING)
-        self._served = True
         self.parser = _ReadHead(head)  # type: ignore[assignment]
         self.on_message_begin()
-        extensions: dict[str, object] = {asgi.TARGET: head.target}
+        extensions: dict[str, object] = {asgi.TARGET: head.target, VISIT: self.visit}
         if self._server_name is not None:
             extensions[tls.EXTENSION] = self._server_name
         self.scope["extensions"] = extensions  # type: ignore[typeddict-item]
@@ -256,13 +262,32 @@ class EdgeProtocol(HttpToolsProtocol):
         """The server stops: finish what is being answered, and nothing more."""
         self._last = True
         if self._busy:
-            self.cycle.keep_alive = False
+            self._make_last()
         else:  # a request may be on its way: closing now would leave it without an answer
             self.loop.call_later(LAST_CALL_SECONDS, self._close_unless_busy)
+
+    def _make_last(self) -> None:
+        """Let the answer under way be the connection's last."""
+        self.cycle.keep_alive = False
 
     def _close_unless_busy(self) -> None:
         if not self._busy:
             self.transport.close()
+
+    def visit(self, site: HostedSite) -> None:
+        """Note whose site the request is for that is answered now."""
+        self._site = site
+        self.edge.visits.add(site, self)
+
+    def site_gone(self, domains: Collection[str]) -> None:
+        """End at once; what is being answered has a moment to finish, and all the time it needs if it is of a site
+        that stays."""
+        if self._cutting is None and self._site is not None and self._site.domain in domains:
+            self._cutting = self.loop.call_later(GONE_SECONDS, self._drop)
+        if not self._busy and not self._buffer:
+            self.transport.close()
+        elif not self._last:
+            self.shutdown()
 
     def finish_connection(self) -> None:
         """Close once the client has taken what was written. Closing with unread bytes would reset the connection and
@@ -314,7 +339,7 @@ class EdgeProtocol(HttpToolsProtocol):
         if self.loop.time() < self._deadline:
             self._set_deadline(self._deadline)
             return
-        unsent = self.transport.get_write_buffer_size()
+        unsent = self._count_unsent()
         if self._phase is Phase.READING:
             self._refuse(Refusal(408, "the request did not come in time"))
         elif self._phase is Phase.FLUSHING and not unsent:
@@ -327,6 +352,10 @@ class EdgeProtocol(HttpToolsProtocol):
             self._drop()
         else:
             self.transport.close()
+
+    def _count_unsent(self) -> int:
+        """Bytes of answers that the kernel has not taken yet."""
+        return self.transport.get_write_buffer_size()
 
     def _drop(self) -> None:
         """End the connection by a reset, so that the kernel does not go on holding what the client never takes."""

@@ -32,10 +32,11 @@ from server.edge.response import (
     stamp,
 )
 from server.edge.router import Lookup, Router
-from storage.blobs import BlobReader, BlobStore
+from server.edge.visits import Visit, Visits, unnoted
+from storage.blobs import BlobReader, BlobStore, FileReader
 from storage.errors import Corrupt, Unavailable
 from storage.metadata import EdgeMetadata
-from storage.models import HostedSite
+from storage.models import Change, HostedSite
 
 STORE_SECONDS = 5.0  # for all that an answer needs of the stores: a database that hangs must not hold visitors
 
@@ -62,6 +63,9 @@ class Edge:
     ) -> None:
         """`clock` gives seconds since the epoch; `applied` is told each revision that this worker has reached;
         `patience` is how many seconds the stores have for an answer."""
+        self.visits = Visits()
+        self._checking: asyncio.Task[None] | None = None
+        self._metadata = metadata
         self._node = node
         self._patience = patience
         self._blobs = blobs
@@ -69,38 +73,43 @@ class Edge:
         self._router = Router(metadata)
         self.cache = ResponseCache(cache_bytes)
         self._library = Library(metadata, blobs, self.cache, clock)
-        self.follower = Follower(metadata, node, self._router.apply, self._router.clear, applied)
+        self.follower = Follower(metadata, node, self._apply, self._forget, applied)
         self._date: tuple[int, bytes] = (-1, b"")
 
     def respond_nowait(self, request: Request) -> Response | None:
         """The answer if memory has it whole, else None."""
-        if self.follower.behind:
-            return None
-        site: HostedSite | None = None
-        try:
-            host = host_of(request)
-            found = None if host is None else self._router.find_nowait(host)
-            if found is Lookup.UNKNOWN:
-                return None
-            site = found
-            stored = self._stored_nowait(site, request)
-        except Refusal as refusal:
-            stored = _refusal_page(refusal)
-        if stored is None:
-            return None
-        response = finish(stored, request)
-        if isinstance(response.body, Parts):
+        found = self._find_nowait(request)
+        if found is None or isinstance(found[0].body, Parts):
             return None
         self.cache.stats.hits += 1
-        return self._stamp(response, site)
+        return self._stamp(*found)
 
-    async def respond(self, request: Request) -> tuple[Response, BlobReader | None]:
-        """The answer, always. Where its body is `Parts`, the open blob to read them from, which the caller closes."""
+    def open_nowait(self, request: Request) -> tuple[Response, FileReader | None] | None:
+        """What `respond` says, if memory knows the answer and, where its body is `Parts`, the blob is a file."""
+        found = self._find_nowait(request)
+        if found is None:
+            return None
+        body = found[0].body
+        reader = None
+        if isinstance(body, Parts):
+            reader = self._blobs.open_nowait(body.blob.digest)
+            if reader is None:
+                return None
+        self.cache.stats.hits += 1
+        return self._stamp(*found), reader
+
+    async def respond(self, request: Request, visit: Visit = unnoted) -> tuple[Response, BlobReader | None]:
+        """The answer, always. Where its body is `Parts`, the open blob to read them from, which the caller closes.
+
+        `visit` is told the site as soon as it is known, so that one which goes meanwhile is not missed.
+        """
         self.cache.stats.misses += 1
         site = None
         try:
             async with asyncio.timeout(self._patience):
                 site = await self._find_site(request)
+                if site is not None:
+                    visit(site)
                 stored = await self._find(site, request)
             response = finish(stored, request)
             reader = await self._blobs.open(response.body.blob.digest) if isinstance(response.body, Parts) else None
@@ -113,6 +122,14 @@ class Edge:
             logger.error("a stored file is damaged: %s", exc)
             response, reader = finish(BROKEN, request), None
         return self._stamp(response, site), reader
+
+    def site_of(self, request: Request) -> HostedSite | None:
+        """The site that `request`, just answered from memory, is for."""
+        try:
+            host = host_of(request)
+        except Refusal:
+            return None
+        return None if host is None else self.find_site_nowait(host)
 
     # What a door that knows requests again by their bytes needs besides.
 
@@ -148,11 +165,48 @@ class Edge:
         stored = _refusal_page(refusal)
         return self._stamp(Response(stored.status, stored.headers, stored.body))
 
+    def _apply(self, change: Change) -> None:
+        self._router.apply(change)
+        if change.freed:
+            self.visits.free(change.freed)
+
+    def _forget(self) -> None:
+        self._router.clear()
+        if self.visits:
+            self._checking = asyncio.create_task(self._check_visits())
+
+    async def _check_visits(self) -> None:
+        """Find out which sites have gone, where the log has not been read."""
+        gone = []
+        for domain, site_id in self.visits.sites():
+            try:
+                site = await self._metadata.find_site([domain])
+            except Unavailable:
+                site = None  # a connection too many is closed rather than one too few
+            if site is None or site.id != site_id:
+                gone.append(domain)
+        self.visits.free(gone)
+
     def _stamp(self, response: Response, site: HostedSite | None = None) -> Response:
         now = int(self._clock())
         if now != self._date[0]:
             self._date = (now, http_date(now))
         return stamp(response, self._date[1], "" if site is None else site.id)
+
+    def _find_nowait(self, request: Request) -> tuple[Response, HostedSite | None] | None:
+        if self.follower.behind:
+            return None
+        site: HostedSite | None = None
+        try:
+            host = host_of(request)
+            found = None if host is None else self._router.find_nowait(host)
+            if found is Lookup.UNKNOWN:
+                return None
+            site = found
+            stored = self._stored_nowait(site, request)
+        except Refusal as refusal:
+            stored = _refusal_page(refusal)
+        return None if stored is None else (finish(stored, request), site)
 
     async def _find_site(self, request: Request) -> HostedSite | None:
         if self.follower.behind:

@@ -40,6 +40,9 @@ class MemoryBlobs:
     async def open(self, digest: Digest) -> MemoryReader:
         return MemoryReader(digest, self._get(digest))
 
+    def open_nowait(self, digest: Digest) -> None:
+        """There are no files."""
+
     async def delete(self, digest: Digest) -> None:
         self.contents.pop(digest, None)
 

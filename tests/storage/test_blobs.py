@@ -396,6 +396,56 @@ def test_leftovers_of_a_crash_go_after_a_day(root: Path) -> None:
     assert young.exists()
 
 
+async def test_opening_without_waiting(kept: Kept) -> None:
+    assert kept.store.open_nowait(ABSENT) is None
+    blob = await kept.store.put(chunks_of(b"0123456789"))
+    reader = kept.store.open_nowait(blob.digest)
+    if isinstance(kept.store, MemoryBlobs):
+        assert reader is None, "there are no files"
+        return
+    assert reader is not None
+    assert reader.size == 10
+    assert reader.is_at_hand(0, 10)
+    await reader.fetch(0, 10)
+    assert await read_all(reader, 2, 10) == b"23456789"
+    reader.close_nowait()
+    reader.close_nowait()
+
+
+async def test_what_is_not_in_the_kernels_memory_can_be_fetched(root: Path) -> None:
+    store = LocalBlobs(root)
+    blob = await store.put(chunks_of(content_of(1_000_000)))
+    reader = await store.open(blob.digest)
+    os.posix_fadvise(reader.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
+    try:
+        os.preadv(reader.fileno(), [bytearray(1)], 500_000, os.RWF_NOWAIT)
+        pytest.skip("this file system cannot tell, or forgets nothing")
+    except BlockingIOError:
+        assert not reader.is_at_hand(500_000, 600_000)
+    except OSError:
+        pytest.skip("this file system cannot tell, or forgets nothing")
+    before = set(os.listdir("/proc/self/fd"))
+    await reader.fetch(500_000, 600_000)
+    assert set(os.listdir("/proc/self/fd")) == before
+    assert reader.is_at_hand(500_000, 600_000)
+    await reader.close()
+
+
+async def test_fetching_what_cannot_be_read(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fails(*_: object) -> bytes:
+        raise OSError(errno.EIO, "broken")
+
+    store = LocalBlobs(root)
+    reader = await store.open((await store.put(chunks_of(b"0123456789"))).digest)
+    before = set(os.listdir("/proc/self/fd"))
+    monkeypatch.setattr(os, "pread", fails)
+    monkeypatch.setattr(os, "preadv", fails)
+    assert reader.is_at_hand(0, 10), "for all that can be told"
+    await reader.fetch(0, 10)
+    assert set(os.listdir("/proc/self/fd")) == before
+    await reader.close()
+
+
 async def test_fileno_is_for_sendfile(root: Path) -> None:
     store = LocalBlobs(root)
     blob = await store.put(chunks_of(b"0123456789"))

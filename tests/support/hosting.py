@@ -97,6 +97,15 @@ async def memory_hosting(cache_bytes: int = CACHE_BYTES) -> AsyncIterator[Hostin
 
 
 @asynccontextmanager
+async def file_hosting(directory: Path, cache_bytes: int = CACHE_BYTES) -> AsyncIterator[Hosting]:
+    """One whose blobs are files in a new directory; the rest is as in `memory_hosting`."""
+    async with memory_hosting(cache_bytes) as hosting:
+        hosting.blobs = LocalBlobs(directory)
+        hosting.edge = Edge(hosting.metadata, hosting.blobs, hosting.node, cache_bytes=cache_bytes, clock=hosting.clock)
+        yield hosting
+
+
+@asynccontextmanager
 async def sql_hosting(url: str, directory: Path, cache_bytes: int = CACHE_BYTES) -> AsyncIterator[Hosting]:
     """One on the real stores: a new database and a new directory."""
     clock, node = Clock(), LatestRevision()
