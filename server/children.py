@@ -21,6 +21,9 @@ from server.tasks import SERVING, Task
 MAX_PAUSE_SECONDS = 10.0
 STEADY_SECONDS = 10.0  # a process that lived so long did not fail at its start
 START_SECONDS = 30.0  # for a successor to serve
+END_SECONDS = 2 * GRACE_SECONDS  # a process gives up on answers by itself after its grace; twice that means it hangs
+# Of the compressor, which on a busy machine may come by no time to end in. Whatever it is at, it can be killed.
+COMPRESSOR_END_SECONDS = 5.0
 
 logger = get_logger("spacelane")
 
@@ -55,8 +58,10 @@ class Running(Protocol):
 class Child:
     """A process of its own."""
 
-    def __init__(self, name: str, process: Process, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        self._name = name
+    def __init__(
+        self, task: Task, process: Process, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
+    ) -> None:
+        self._task = task
         self._process = process
         self._reader = reader
         self._writer = writer
@@ -82,7 +87,7 @@ class Child:
                 raise
         reader, writer = await asyncio.open_connection(sock=ours)
         writer.write(task.dump().encode() + b"\n")
-        return cls(task.name, process, reader, writer)
+        return cls(task, process, reader, writer)
 
     @property
     def pid(self) -> int:
@@ -97,10 +102,11 @@ class Child:
     async def end(self) -> None:
         if not self.ended.done():
             self._process.terminate()
-            # The process gives up on answers by itself after its grace; twice that means it hangs.
-            await asyncio.wait((self.ended,), timeout=2 * GRACE_SECONDS)
+            seconds = COMPRESSOR_END_SECONDS if self._task.compress else END_SECONDS
+            await asyncio.wait((self.ended,), timeout=seconds)
         if not self.ended.done():
-            logger.error("a process does not stop; killing it", name=self._name, pid=self.pid)
+            tell = logger.info if self._task.compress else logger.error
+            tell("a process does not stop; killing it", name=self._task.name, pid=self.pid)
             self._process.kill()
         await self.ended
 

@@ -9,6 +9,7 @@ import signal
 import sys
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -174,18 +175,19 @@ async def test_the_stop_does_not_wait_for_a_successor(task: Task, children_run: 
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize(("seconds", "level"), [("END_SECONDS", "error"), ("COMPRESSOR_END_SECONDS", "info")])
 async def test_what_does_not_stop_is_killed(
-    task: Task, children_run: Callable[[str], None], monkeypatch: pytest.MonkeyPatch
+    task: Task, children_run: Callable[[str], None], monkeypatch: pytest.MonkeyPatch, seconds: str, level: str
 ) -> None:
-    monkeypatch.setattr(children, "GRACE_SECONDS", 0.05)
+    monkeypatch.setattr(children, seconds, 0.05)
     children_run(HOLDS_OUT)
     with capture_logs() as logs:
-        child = await Child.start(task)
+        child = await Child.start(replace(task, compress=level == "info"))
         assert await child.serves()
         await child.end()
         assert await child.ended == -signal.SIGKILL
         await child.end()  # again is harmless
-    assert [log["event"] for log in logs] == ["a process does not stop; killing it"]
+    assert [(log["log_level"], log["event"]) for log in logs] == [(level, "a process does not stop; killing it")]
 
 
 @pytest.mark.slow

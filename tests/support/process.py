@@ -21,6 +21,7 @@ import httpx
 from tests.support.wire import Answer, get
 
 START_SECONDS = 30
+RELOAD_SECONDS = 120
 POLL_SECONDS = 0.05
 
 
@@ -72,6 +73,13 @@ class Serve:
         status = self.process.wait(START_SECONDS)
         self.kill()
         return status
+
+    def reload(self) -> None:
+        """Have every process replaced; return when all of them have been."""
+        done = '"event": "every process has been replaced"'
+        before = sum(done in line for line in self.log)
+        self.process.send_signal(signal.SIGHUP)
+        self.wait_until(lambda: sum(done in line for line in self.log) > before, RELOAD_SECONDS)
 
     def kill(self) -> None:
         """End it and its children without asking, as a machine without power does."""
