@@ -246,9 +246,8 @@ class Change:
 
     @property
     def freed(self) -> tuple[str, ...]:
-        """The domains that no longer have the site they had, if they had one: it is deleted, or is at another now."""
-        moved = self.kind == "site.update" and len(self.hosts) > 1
-        return self.hosts if moved or self.kind in ("site.delete", "space.delete") else ()
+        """The domains whose sites are deleted. One that only moves is told from its old domain by the next request."""
+        return self.hosts if self.kind in ("site.delete", "space.delete") else ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -192,7 +192,11 @@ async def test_each_change_is_seen_by_the_next_request() -> None:
         site = await hosting.metadata.find_site(["a.test"])
         assert site is not None
         await hosting.metadata.update_site(site.id, SitePatch(domain="b.test"))
-        assert await client.reader.read() == b""  # the site has left the domain, and its visitors with it
+        assert (await client.get("/page"))[0] == 404
+        assert (await client.get("/page", host="b.test"))[2] == b"19"
+        await hosting.metadata.delete_site(site.id)
+        assert (await client.get("/page", host="b.test"))[0] == 404
+        assert await client.reader.read() == b""
 
 
 async def test_evicted_answers_are_found_again(slowly: list[bytes]) -> None:

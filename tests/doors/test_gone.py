@@ -75,7 +75,7 @@ async def test_idle_connections_end_at_once(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("how", ["space", "domain", "prefix"])
-async def test_what_else_ends_a_site(tmp_path: Path, how: str) -> None:
+async def test_what_else_may_end_a_site(tmp_path: Path, how: str) -> None:
     async with two_sites(tmp_path) as (hosting, ids, port), peers(port, "a.test", "b.test") as (a, b):
         if how == "space":
             await hosting.metadata.delete_space(hosting.spaces["a.test"])
@@ -86,8 +86,11 @@ async def test_what_else_ends_a_site(tmp_path: Path, how: str) -> None:
         await hosting.edge.follower.poll()
         b.send(get("a.txt", "b.test"))
         assert (await b.answer())[0] == (404 if how == "prefix" else 200)
-        if how != "prefix":
+        if how == "space":
             assert await a.rest() == b""
+        else:
+            a.send(get("a.txt", "a.test"))
+            assert (await a.answer())[0] == (404 if how == "domain" else 200)
 
 
 @pytest.mark.parametrize("kind", ["file", "memory"])

@@ -77,7 +77,7 @@ def test_nobody() -> None:
         ("site.delete", ("a",), ("a",)),
         ("space.delete", ("a", "b"), ("a", "b")),
         ("space.delete", (), ()),
-        ("site.update", ("a", "b"), ("a", "b")),
+        ("site.update", ("a", "b"), ()),
         ("site.update", ("a",), ()),
         ("site.create", ("a",), ()),
         ("files.put", (), ()),
