@@ -14,6 +14,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Mapping
+from dataclasses import replace
 
 from server.doors.answers import SMALL_BODY_BYTES, Answer, Answers, Sender
 from server.doors.head import Head
@@ -21,7 +22,7 @@ from server.doors.http1 import DEADLINES, EdgeProtocol, Phase, render_head
 from server.doors.journal import Asked, Journal
 from server.doors.sendfile import Transfer
 from server.edge.edge import Edge
-from server.edge.request import Refusal, Request, read_request
+from server.edge.request import Refusal, Request, read_request, split_target
 from server.edge.response import Parts, Response, Span
 from storage.blobs import FileReader
 from storage.models import HostedSite
@@ -166,8 +167,10 @@ class FastProtocol(EdgeProtocol):
             request = read_request(
                 head.method.decode("ascii"), head.target, head.version, head.headers, self._server_name
             )
-        except Refusal:
-            return None  # the ASGI door says it in words
+        except Refusal as refusal:
+            split_target(head.target)  # raises where there is no telling what is asked for: that ends the connection
+            response = self.edge.refuse(refusal)
+            return (replace(response, body=b"") if head.method == b"HEAD" else response), None, None
         found = self.edge.open_nowait(request)
         if found is None:
             return None
