@@ -12,6 +12,7 @@ from collections.abc import Hashable, Mapping, MutableMapping
 from dataclasses import replace
 from types import MappingProxyType
 from typing import Any
+from weakref import ref
 
 from server.doors.head import parse_header_lines
 from server.doors.http1 import render_head
@@ -35,11 +36,11 @@ MAX_SENDER_BYTES = 4096  # of the lines of a sender who is kept
 MAX_SENDERS_BYTES = 16 * 1024 * 1024
 MAX_SEEN_BYTES = 4 * 1024 * 1024
 SEEN_BYTES = 100
-MAX_TABLES_BYTES = 4 * 1024 * 1024
+MAX_TABLES_BYTES = 16 * 1024 * 1024
 NO_ANSWERS: Mapping[bytes, Any] = MappingProxyType({})
 ANSWER_OVERHEAD = 900  # measured: an answer's objects, beside its texts
 SENDER_OVERHEAD = 700
-TABLE_OVERHEAD = 600
+TABLE_OVERHEAD = 2600  # with the answer that is our own page for what is missing
 
 # A line whose path has nothing to decode; and its query.
 _PLAIN_LINE = re.compile(rb"GET (/[A-Za-z0-9/._~!$&'()*+,;=:@-]*+)(\?[!\"$-~]*+)?+ HTTP/1\.1\r\n")
@@ -120,7 +121,7 @@ class Table:
         self.site = site
         self.accept_encoding = accept_encoding
         self.answers: dict[bytes, Answer] = {}
-        self.index: PathIndex | None = None
+        self.index: ref[PathIndex] | None = None  # the edge decides how many are kept
         self.missing: dict[str | None, Answer] = {}
 
 
@@ -222,14 +223,16 @@ class Answers:
                 return None if answer.repeats_query else answer
         if b"//" in path or b"/." in path:
             return None
-        if table.index is None:
-            table.index = self.edge.find_plain_index(table.site)
-            if table.index is None:
+        index = None if table.index is None else table.index()
+        if index is None:
+            index = self.edge.find_plain_index(table.site)
+            if index is None:
                 return None
+            table.index = ref(index)
         text = path.decode("ascii")
-        if table.index.may_answer(text):
+        if index.may_answer(text):
             return None
-        name = table.index.find_page(text)
+        name = index.find_page(text)
         return table.missing.get(name) or self._show_missing(table, name, line)
 
     def log_for(self, answer: Answer, line: bytes) -> bytes:
@@ -242,7 +245,12 @@ class Answers:
 
     def _show_missing(self, table: Table, name: str | None, line: bytes) -> Answer | None:
         entry = self.edge.find_missing_entry(table.site, name, table.accept_encoding)
-        return None if entry is None else self._keep(table, table.missing, name, entry, line)
+        if entry is None:
+            return None
+        answer = self._keep(table, table.missing, name, entry, line)
+        if name is None and answer is not None:
+            table.missing[None] = answer  # our own page is in no cache: it counts as a part of the table
+        return answer
 
     def remember(self, request: Request) -> None:
         """Keep what `request`, just answered from memory, has got, if every such request gets it."""
@@ -275,8 +283,7 @@ class Answers:
             answer.etag = stored.etag
             asked = replace(asked, if_none_match=stored.etag.decode("ascii"))
             answer.unchanged = self._render(table, entry, finish(stored, asked), line)
-        answers[key] = answer
-        self.edge.cache.enlist(entry, answers, key, answer.size + len(line))
+        self.edge.cache.enlist(entry, answers, key, answer, answer.size + len(line))
         return answer
 
     def _render(self, table: Table, entry: Entry, response: Response, line: bytes) -> Answer:

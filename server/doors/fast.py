@@ -170,14 +170,12 @@ class FastProtocol(EdgeProtocol):
         except Refusal as refusal:
             split_target(head.target)  # raises where there is no telling what is asked for: that ends the connection
             response = self.edge.refuse(refusal)
-            return (replace(response, body=b"") if head.method == b"HEAD" else response), None, None
-        found = self.edge.open_nowait(request)
+            asked = Asked.read(head.method, head.target, head.version, head.headers)
+            return asked, (replace(response, body=b"") if head.method == b"HEAD" else response), None
+        found = self.edge.open_nowait(request, self._can_send)
         if found is None:
             return None
         response, reader = found
-        if reader is not None and not self._can_send(response):
-            reader.close_nowait()
-            return None
         if response.status < 400 and reader is None and head.version == "1.1":
             self.answers.remember(request)
         self._note_visit(request)
@@ -197,10 +195,9 @@ class FastProtocol(EdgeProtocol):
 
     # Spans of files.
 
-    def _can_send(self, response: Response) -> bool:
+    def _can_send(self, body: Parts) -> bool:
         """Whether the kernel can: one span, to a socket that is not encrypted."""
-        single = isinstance(response.body, Parts) and len(response.body.parts) == 1
-        return single and self.transport.get_extra_info("ssl_object") is None
+        return len(body.parts) == 1 and self.transport.get_extra_info("ssl_object") is None
 
     def _send_span(self, sending: _Sending) -> bool:
         """Send the body behind the head that has been written; whether that could be done at once."""

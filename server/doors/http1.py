@@ -319,6 +319,10 @@ class EdgeProtocol(HttpToolsProtocol):
 
     def _enter(self, phase: Phase) -> None:
         """Change phase. A timer that is due too early is left to find that out: most deadlines never come."""
+        if phase is Phase.SERVING and self.flow.write_paused:
+            # The client has yet to take the answer before, and nobody will tell us again that it does not.
+            self._unsent = self._count_unsent()
+            phase = Phase.WRITING
         self._phase = phase
         allowed = phase if phase is not Phase.CLOSING or not self._unsent else Phase.WRITING
         self._set_deadline(self.loop.time() + self.deadlines[allowed])
@@ -340,7 +344,9 @@ class EdgeProtocol(HttpToolsProtocol):
             self._set_deadline(self._deadline)
             return
         unsent = self._count_unsent()
-        if self._phase is Phase.READING:
+        if self.transport.is_closing():  # and not closed yet: the client has gone, or does not take the rest
+            self._drop()
+        elif self._phase is Phase.READING:
             self._refuse(Refusal(408, "the request did not come in time"))
         elif self._phase is Phase.FLUSHING and not unsent:
             self._phase = Phase.IDLE  # it has been since the last answer, or soon after

@@ -103,7 +103,7 @@ class Journal:
         if now >= moment.until or now < moment.begin:
             moment = self.moment = Moment(now, self._clock(), self.format)
             if self._flushing is None:
-                self._flushing = loop.call_at(moment.until, self._flush_when_due)
+                self._flushing = loop.call_at(moment.until, self._flush_when_due, loop)
         return moment
 
     def note(self, now: float, tally: Tally, peer: bytes, request: bytes, sender: bytes) -> None:
@@ -130,9 +130,11 @@ class Journal:
             sender = self.format.sender(asked.host, asked.referer, asked.user_agent)
         self.note(now, Tally(site_id, status, size), peer, request, sender)
 
-    def _flush_when_due(self) -> None:
+    def _flush_when_due(self, loop: asyncio.AbstractEventLoop) -> None:
         self._flushing = None
         self.flush()
+        if loop.time() < self.moment.until:  # another has begun before the timer's turn came
+            self._flushing = loop.call_at(self.moment.until, self._flush_when_due, loop)
 
     def flush(self) -> None:
         """Hand on what has been noted."""

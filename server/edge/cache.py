@@ -75,11 +75,12 @@ class Entry:
     leaves that table when it is evicted.
     """
 
-    __slots__ = ("cost", "listed", "used", "value")
+    __slots__ = ("cost", "kept", "listed", "used", "value")
 
     def __init__(self, value: Representation | Depends, cost: int) -> None:
         self.value = value
         self.cost = cost  # bytes
+        self.kept = False  # in the cache, now
         self.used = False
         self.listed: list[tuple[MutableMapping[Any, Any], Hashable]] = []
 
@@ -138,12 +139,17 @@ class ResponseCache:
             entry.cost += getsizeof(body)
         else:
             entry.value = self._share(value, digest, body)
+        entry.kept = True
         self._entries[key] = entry
         self._size += entry.cost
         self._make_room()
 
-    def enlist(self, entry: Entry, table: MutableMapping[Any, Any], key: Hashable, size: int) -> None:
-        """Charge `size` bytes to `entry` for its place at `key` of `table`, which it leaves when it is evicted."""
+    def enlist(self, entry: Entry, table: MutableMapping[Any, V], key: Hashable, value: V, size: int) -> None:
+        """Put `value` into `table`, and charge its `size` in bytes to `entry`, with which it leaves. Nothing happens if
+        that is not kept any more."""
+        if not entry.kept:
+            return
+        table[key] = value
         entry.listed.append((table, key))
         entry.cost += size
         self._size += size
@@ -165,7 +171,7 @@ class ResponseCache:
         return value if shared.data is body else replace(value, body=shared.data)
 
     def _make_room(self) -> None:
-        while self._size > self._max_bytes:
+        while self._size > self._max_bytes and self._entries:
             key, entry = next(iter(self._entries.items()))
             if entry.used:
                 entry.used = False
@@ -178,6 +184,7 @@ class ResponseCache:
         entry = self._entries.pop(key, None)
         if entry is None:
             return
+        entry.kept = False
         self._size -= entry.cost
         for table, name in entry.listed:
             table.pop(name, None)

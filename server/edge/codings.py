@@ -21,6 +21,7 @@ IDENTITY: Coding = "identity"
 CODINGS: tuple[Coding, ...] = (IDENTITY, "zstd", "br", "gzip")  # of equal size, the first
 ALIASES: Mapping[str, Coding] = {"x-gzip": "gzip"}  # RFC 9110 §8.4.1.3
 
+MAX_MEMBERS = 128  # of a field; one that names more is not read, and its sender gets the file as it is
 MAX_KEPT_FIELD = 256  # characters; browsers send thirty
 
 _OWS = " \t"
@@ -43,8 +44,11 @@ def acceptable(field: str | None) -> frozenset[Coding]:
 def _parse(field: str | None) -> frozenset[Coding]:
     if field is None:
         return frozenset((IDENTITY,))
+    members = field.split(",", MAX_MEMBERS)
+    if len(members) > MAX_MEMBERS:
+        return frozenset((IDENTITY,))
     said: dict[str, bool] = {}
-    for member in field.split(","):
+    for member in members:
         name, semicolon, weight = member.partition(";")
         name = name.strip(_OWS).lower()
         name = ALIASES.get(name, name)

@@ -282,7 +282,7 @@ def edits_for(site: HostedSite, rules: SiteRules, path: str, name: str | None, s
     if rules.headers is None:
         return {}
     served = None if name is None else "/" + name.removeprefix(site.prefix).lstrip("/")
-    return header_rules.collect(rules.headers, path, served, status)
+    return header_rules.collect(rules.headers, path, served, status, site.index)
 
 
 def dress(stored: Representation, edits: Changes, inputs: Inputs) -> Representation:

@@ -24,11 +24,11 @@ from server.edge.paths import decode_path
 from server.edge.request import Refusal, Request
 from server.edge.response import (
     NOT_ALLOWED,
-    Page,
     Parts,
     Representation,
     Response,
     page,
+    refusal_page,
     stamp,
 )
 from server.edge.router import Lookup, Router
@@ -64,7 +64,7 @@ class Edge:
         """`clock` gives seconds since the epoch; `applied` is told each revision that this worker has reached;
         `patience` is how many seconds the stores have for an answer."""
         self.visits = Visits()
-        self._checking: asyncio.Task[None] | None = None
+        self._checking: set[asyncio.Task[None]] = set()
         self._metadata = metadata
         self._node = node
         self._patience = patience
@@ -84,15 +84,18 @@ class Edge:
         self.cache.stats.hits += 1
         return self._stamp(*found)
 
-    def open_nowait(self, request: Request) -> tuple[Response, FileReader | None] | None:
-        """What `respond` says, if memory knows the answer and, where its body is `Parts`, the blob is a file."""
+    def open_nowait(
+        self, request: Request, can_send: Callable[[Parts], bool]
+    ) -> tuple[Response, FileReader | None] | None:
+        """What `respond` says, if memory knows the answer and, where its body is `Parts`, those can be sent and the
+        blob is a file."""
         found = self._find_nowait(request)
         if found is None:
             return None
         body = found[0].body
         reader = None
         if isinstance(body, Parts):
-            reader = self._blobs.open_nowait(body.blob.digest)
+            reader = self._blobs.open_nowait(body.blob.digest) if can_send(body) else None
             if reader is None:
                 return None
         self.cache.stats.hits += 1
@@ -114,7 +117,7 @@ class Edge:
             response = finish(stored, request)
             reader = await self._blobs.open(response.body.blob.digest) if isinstance(response.body, Parts) else None
         except Refusal as refusal:
-            response, reader = finish(_refusal_page(refusal), request), None
+            response, reader = finish(refusal_page(refusal), request), None
         except (Unavailable, TimeoutError) as exc:
             logger.warning("the store is unavailable: %s", exc)
             response, reader = finish(AWAY, request), None
@@ -162,7 +165,7 @@ class Edge:
 
     def refuse(self, refusal: Refusal) -> Response:
         """The page for what could not be read as a request."""
-        stored = _refusal_page(refusal)
+        stored = refusal_page(refusal)
         return self._stamp(Response(stored.status, stored.headers, stored.body))
 
     def _apply(self, change: Change) -> None:
@@ -173,12 +176,15 @@ class Edge:
     def _forget(self) -> None:
         self._router.clear()
         if self.visits:
-            self._checking = asyncio.create_task(self._check_visits())
+            task = asyncio.create_task(self._check_visits())
+            self._checking.add(task)
+            task.add_done_callback(self._checking.discard)
 
     async def _check_visits(self) -> None:
         """Find out which sites have gone, where the log has not been read."""
         gone = []
         for domain, site_id in self.visits.sites():
+            await asyncio.sleep(0)  # a look-up holds the loop, and there may be many
             try:
                 site = await self._metadata.find_site([domain])
             except Unavailable:
@@ -205,7 +211,7 @@ class Edge:
             site = found
             stored = self._stored_nowait(site, request)
         except Refusal as refusal:
-            stored = _refusal_page(refusal)
+            stored = refusal_page(refusal)
         return None if stored is None else (finish(stored, request), site)
 
     async def _find_site(self, request: Request) -> HostedSite | None:
@@ -227,7 +233,3 @@ class Edge:
             return NO_SITE
         path = decode_path(request.path)
         return answer_to_method(request.method) or self._library.find_nowait(site, path, request)
-
-
-def _refusal_page(refusal: Refusal) -> Page:
-    return page(refusal.status, f"Sorry, {refusal.detail}.")

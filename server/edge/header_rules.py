@@ -16,12 +16,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TypeAlias
 
 from server.edge.patterns import Pattern, parse_pattern, split_path
-from server.edge.response import Headers
+from server.edge.response import Headers, is_about_caching
 from server.edge.rule_lines import Problem, Report, RuleError, check_line, read_lines
+from storage.models import DEFAULT_INDEX
 
 MAX_RULES = 100
 MAX_EDITS = 100  # headers set or removed by one rule
@@ -68,11 +69,12 @@ class HeaderRule:
 
 @dataclass(frozen=True, slots=True)
 class HeaderRules:
-    """A compiled file. `unlisted` counts problems beyond those that are listed."""
+    """A compiled file of `length` characters. `unlisted` counts problems beyond those that are listed."""
 
     rules: tuple[HeaderRule, ...]
     problems: tuple[Problem, ...]
     unlisted: int
+    length: int = field(default=0, compare=False)
 
 
 def compile_headers(text: str) -> HeaderRules:
@@ -95,7 +97,7 @@ def compile_headers(text: str) -> HeaderRules:
             report.add(*extra, f"is one too many: a rule has at most {MAX_EDITS} headers; leave some out")
         edits = tuple(edit for below in indented[:MAX_EDITS] if (edit := _read_edit(*below, report)))
         rules.append(HeaderRule(number, pattern, edits))
-    return HeaderRules(tuple(rules), report.problems, report.unlisted)
+    return HeaderRules(tuple(rules), report.problems, report.unlisted, len(text))
 
 
 def _blocks(text: str, report: Report) -> Iterator[tuple[tuple[int, str], list[tuple[int, str]]]]:
@@ -192,38 +194,43 @@ _VALUES: dict[str, Callable[[str], str]] = {
 }
 
 
-def edits_for(rules: HeaderRules, request_path: str, served_path: str | None, status: int) -> Iterator[Edit]:
+def edits_for(
+    rules: HeaderRules, request_path: str, served_path: str | None, status: int, index: str = DEFAULT_INDEX
+) -> Iterator[Edit]:
     """The edits that count, in the order of the file.
 
     `request_path` is from `decode_path`; `served_path` is the file's below the site's prefix, beginning with a slash,
-    and None where no file is served. Cache-Control has to be meant for that file, not for the path alone: a fallback
-    page does not become immutable because a script's path got it. Errors are never made cacheable.
+    and None where no file is served; `index` is the site's. Cache-Control, or what some caches heed in its place, has
+    to be meant for that file, not for the path alone: a fallback page does not become immutable because a script's path
+    got it. Errors are never made cacheable.
     """
     asked = split_path(request_path)
     served = None if served_path is None or status >= 400 else split_path(served_path)
-    own = served_path is not None and _is_own(request_path, served_path)
+    own = served_path is not None and _is_own(request_path, served_path, index)
     for rule in rules.rules:
         if rule.pattern.match(asked) is None:
             continue
         caching = served is not None and (own or rule.pattern.match(served) is not None)
         for edit in rule.edits:
-            if caching or edit.name != b"cache-control":
+            if caching or not is_about_caching(edit.name):
                 yield edit
 
 
-def _is_own(request_path: str, served_path: str) -> bool:
+def _is_own(request_path: str, served_path: str, index: str) -> bool:
     """Whether the file is what the path names, be it by a clean URL or as the index of a folder."""
     if request_path.endswith("/"):
-        return served_path.startswith(request_path)
+        return served_path == request_path + index
     return served_path in (request_path, request_path + ".html")
 
 
-def collect(rules: HeaderRules, request_path: str, served_path: str | None, status: int) -> Changes:
+def collect(
+    rules: HeaderRules, request_path: str, served_path: str | None, status: int, index: str = DEFAULT_INDEX
+) -> Changes:
     """What the edits that count come to: by header, those whose values it gets; the first may be one that removes what
     the server and earlier rules say."""
     changes: Changes = {}
     added = 0
-    for edit in edits_for(rules, request_path, served_path, status):
+    for edit in edits_for(rules, request_path, served_path, status, index):
         if edit.value is None:
             changes[edit.name] = [edit]
             continue

@@ -44,6 +44,7 @@ from storage.models import Digest, File, HostedSite
 logger = logging.getLogger("spacelane.edge")
 
 MISSES_BEFORE_INDEX = 32  # in one version of a site, before it is worth knowing all that it has
+MISSES_IF_LARGE = 32 * MISSES_BEFORE_INDEX  # where it was too much the last time
 NAMES_AT_ONCE = 1000  # some 2 ms of a query in the event loop
 MAX_INDEX_BYTES = 32 * 1024 * 1024
 MAX_COUNTED = 10_000  # versions
@@ -64,6 +65,7 @@ class Library:
         # By version of a site: how often something was missing, and where that was often, what is there.
         self._misses: LRU[tuple[str, int], int] = LRU(MAX_COUNTED)
         self._indexes: LRU[tuple[str, int], PathIndex] = LRU(MAX_INDEX_BYTES, lambda index: index.size)
+        self._large: LRU[str, None] = LRU(MAX_COUNTED)  # sites that had too much to know it all
         self._indexing: set[asyncio.Task[None]] = set()
 
     def find_nowait(self, site: HostedSite, path: str, request: Request) -> Representation | None:
@@ -187,7 +189,8 @@ class Library:
     def _note_missing(self, site: HostedSite) -> None:
         key = site.id, site.version
         count = self._misses[key] = self._misses.get(key, 0) + 1
-        if count == MISSES_BEFORE_INDEX:
+        wanted = MISSES_IF_LARGE if site.id in self._large else MISSES_BEFORE_INDEX
+        if count % wanted == 0 and key not in self._indexes and not self._indexing:
             task = asyncio.create_task(self._make_index(site))
             self._indexing.add(task)
             task.add_done_callback(self._indexing.discard)
@@ -206,8 +209,11 @@ class Library:
                     index = await asyncio.to_thread(PathIndex, site, names)
                     if index.size <= MAX_INDEX_BYTES:
                         self._indexes[site.id, site.version] = index
-                    return
+                        self._large.pop(site.id, None)
+                        return
+                    break
                 await asyncio.sleep(0)
+            self._large[site.id] = None
         except Unavailable as exc:
             logger.warning("the store is unavailable: %s", exc)
             self._misses.pop((site.id, site.version), None)

@@ -27,7 +27,7 @@ MAX_DYNAMIC = 100  # rules with placeholders or a splat
 class Redirects:
     """A compiled file. `inputs`: what any rule reads besides the path, and `forced_inputs` any rule with `!`.
 
-    `unlisted` counts problems beyond those that are listed.
+    `unlisted` counts problems beyond those that are listed; `length` is that of the file, in characters.
     """
 
     rules: tuple[Rule, ...]
@@ -38,6 +38,7 @@ class Redirects:
     has_forced: bool
     _every: Index = field(compare=False, repr=False)
     _forced: Index = field(compare=False, repr=False)
+    length: int = field(default=0, compare=False)
 
     def inputs_for(self, path: str, *, forced_only: bool) -> Inputs:
         """What `match` may read for `path`, whoever asks: for a cache's key, and Vary where no rule applies."""
@@ -113,7 +114,7 @@ def compile_redirects(text: str) -> Redirects:
             index.add(rule)
     for loop in find_loops(rules, every, forced):
         report.add(loop.rules[0].line, loop.rules[0].text, loop.reason, left_out=False)
-    return _finish(rules, report, every, forced)
+    return _finish(rules, report, every, forced, len(text))
 
 
 def _check_room(rule: Rule, room: dict[bool, int], indexes: tuple[Index, ...]) -> None:
@@ -129,7 +130,7 @@ def _check_room(rule: Rule, room: dict[bool, int], indexes: tuple[Index, ...]) -
         )
 
 
-def _finish(rules: list[Rule], report: Report, every: Index, forced: Index) -> Redirects:
+def _finish(rules: list[Rule], report: Report, every: Index, forced: Index, length: int) -> Redirects:
     return Redirects(
         rules=tuple(rules),
         problems=report.problems,
@@ -139,4 +140,5 @@ def _finish(rules: list[Rule], report: Report, every: Index, forced: Index) -> R
         has_forced=any(rule.forced for rule in rules),
         _every=every,
         _forced=forced,
+        length=length,
     )

@@ -171,6 +171,11 @@ def error_representation(content: Content, status: int = 404) -> Representation:
     )
 
 
+def is_about_caching(name: bytes) -> bool:
+    """Whether it is Cache-Control or what some shared caches heed in its place (RFC 9213, Edge Architecture)."""
+    return name.endswith(b"cache-control") or name == b"surrogate-control"
+
+
 def varying(headers: Headers, fields: Iterable[bytes]) -> Headers:
     """`headers` of an answer that depended on these fields of the request: Vary says so, and one that depended on a
     cookie is for nobody else's eyes."""
@@ -182,6 +187,8 @@ def varying(headers: Headers, fields: Iterable[bytes]) -> Headers:
     for name, value in headers:
         if name == b"vary":
             vary = b", ".join([value, *(field for field in fields if field not in value.lower().split(b", "))])
+        elif b"cookie" in fields and name != b"cache-control" and is_about_caching(name):
+            continue  # for shared caches, which have no business with it
         elif name == b"cache-control" and b"cookie" in fields and b"no-store" not in value:
             directives = [directive.strip() for directive in value.split(b",")]
             kept = [directive for directive in directives if directive.lower() not in (b"public", b"private")]

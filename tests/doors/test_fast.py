@@ -11,6 +11,7 @@ import pytest
 from server.doors import answers, fast
 from server.doors.http1 import EdgeProtocol
 from server.doors.journal import MAX_NOTES, Journal, Tally
+from server.edge import library as library_module
 from server.edge.library import MISSES_BEFORE_INDEX
 from storage.models import SitePatch
 from tests.support.hosting import NOW, Hosting, memory_hosting, served
@@ -250,6 +251,57 @@ async def test_many_at_once_and_in_pieces() -> None:
         client.writer.write(b"\r\n")
         for _ in range(2):
             assert (await client.get("/page"))[2] == b"page"
+
+
+async def test_sites_without_an_error_page_take_nothing_from_the_cache() -> None:
+    async with connected(200_000) as (hosting, client):
+        await hosting.site("bare.test", {"index.html": b"bare"})
+        for number in range(MISSES_BEFORE_INDEX):
+            await client.get(f"/none/{number}", host="bare.test")
+        await asyncio.gather(*hosting.edge._library._indexing)
+        size = hosting.edge.cache.size
+        for number in range(300):
+            lines = f"Accept: {number}\r\nAccept-Encoding: gzip;q=0.{number:03}"
+            request = f"GET /none HTTP/1.1\r\nHost: bare.test\r\n{lines}\r\n\r\n"
+            client.writer.write(request.encode())
+            assert (await client.answer())[0] == 404
+        assert hosting.edge.cache.size == size
+
+
+async def test_an_index_that_was_let_go_is_made_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    async with connected() as (hosting, client):
+        library = hosting.edge._library
+        for _ in range(2):
+            for number in range(MISSES_BEFORE_INDEX):
+                await client.get(f"/none/{number}")
+            await asyncio.gather(*library._indexing)
+            assert len(library._indexes) == 1
+            library._indexes.clear()
+            assert (await client.get("/none"))[2] == b"lost"
+        monkeypatch.setattr(library_module, "MAX_NAMES", -1)  # any site has too many
+        for number in range(2 * MISSES_BEFORE_INDEX):
+            await client.get(f"/none/{number}")
+            await asyncio.gather(*library._indexing)
+        assert len(library._indexes) == 0
+        assert len(library._large) == 1
+
+
+async def test_notes_of_a_moment_that_begins_before_the_timer_s_turn_are_handed_on_too() -> None:
+    loop = asyncio.get_running_loop()
+    lines: list[bytes] = []
+    journal = Journal(lambda: NOW, write=lines.append)
+    now = loop.time()
+    journal.tick(loop, now)
+    journal.note(now, Tally("", 200, 0), b"1", b"", b"\n")
+    later = journal.moment.until
+    journal.tick(loop, later)  # as an answer does whose turn comes before the timer's
+    journal.note(later, Tally("", 200, 0), b"2", b"", b"\n")
+    over = asyncio.Event()
+    loop.call_at(later + 0.01, journal.note, later + 0.01, Tally("", 200, 0), b"3", b"", b"\n")
+    loop.call_at(later + 1.1, over.set)
+    await over.wait()
+    assert b"".join(lines)[:1] == b"1"
+    assert b"".join(lines).count(b"\n") == 3
 
 
 async def test_notes_are_handed_on_when_there_are_many() -> None:

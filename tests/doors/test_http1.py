@@ -97,6 +97,19 @@ async def test_who_does_not_read_a_cached_body_is_dropped() -> None:
         assert len(await peer.rest()) < len(CACHED)
 
 
+@pytest.mark.parametrize("more", ["a request", "half of one, and the end"])
+async def test_who_does_not_read_and_goes_on_is_dropped(more: str) -> None:
+    deadlines = {**DEADLINES, Phase.WRITING: SHORT, Phase.FLUSHING: SHORT, Phase.READING: SHORT}
+    async with connected(deadlines, receive_buffer=4096) as (_, peer):
+        peer.send(GET.replace(b"a.txt", b"cached.bin"))
+        assert b"200 OK" in await peer.head()
+        peer.send(GET if more == "a request" else GET[:20])
+        if more != "a request":
+            peer.writer.write_eof()
+        await until_unconnected(peer)
+        assert len(await peer.rest()) < len(CACHED)
+
+
 async def test_who_does_not_read_the_last_answer_is_dropped() -> None:
     request = b"GET /cached.bin HTTP/1.1\r\nHost: a.test\r\nConnection: close\r\n\r\n"
     async with connected({**DEADLINES, Phase.WRITING: SHORT}, receive_buffer=4096) as (_, peer):

@@ -8,7 +8,7 @@ from collections.abc import Hashable, Iterable
 import pytest
 from cachetools import LRUCache
 
-from server.edge.cache import ENTRY_OVERHEAD, Depends, ResponseCache
+from server.edge.cache import ENTRY_OVERHEAD, Depends, Entry, ResponseCache
 from server.edge.response import Representation
 
 SEED = 20261122
@@ -120,14 +120,45 @@ def test_an_entry_leaves_the_tables_that_it_is_in() -> None:
     before = cache.size
     entry = cache.find("a")
     assert entry is not None
-    table[b"line"] = "answer"
-    cache.enlist(entry, table, b"line", 500)
+    cache.enlist(entry, table, b"line", "answer", 500)
     assert cache.size == before + 500
+    assert table == {b"line": "answer"}
     for number in range(100):
         cache.put(number, body(number))
     assert cache.get("a") is None
     assert table == {}
     assert cache.size <= 20_000
+
+
+def test_nothing_is_charged_to_an_entry_that_is_not_kept() -> None:
+    cache = ResponseCache(20_000)
+    cache.put("a", body(1))
+    entry = cache.find("a")
+    assert entry is not None
+    for number in range(100):
+        cache.put(number, body(number))
+    size, table = cache.size, dict[str, int]()
+    for stranger in (entry, Entry(body(1), 0)):
+        cache.enlist(stranger, table, "line", 1, 50_000)
+    assert (cache.size, table) == (size, {})
+
+
+def test_all_that_is_counted_is_let_go_again() -> None:
+    cache = ResponseCache(1_000_000)
+    rng = random.Random(SEED)
+    table: dict[int, int] = {}
+    for step in range(5000):
+        key = rng.randrange(300)
+        digest = f"{rng.randrange(40):064d}"
+        cache.put(key, file(digest, digest.encode() * 100) if rng.random() < 0.7 else body(step))
+        entry = cache.find(key)
+        if entry is not None and rng.random() < 0.5:
+            cache.enlist(entry, table, step, step, rng.randrange(3000))
+        assert cache.size <= 1_000_000
+    cache._max_bytes = 0
+    cache.put("last", body(1))
+    cache._make_room()
+    assert (cache.size, table, cache.find_body(f"{0:064d}")) == (0, {}, None)
 
 
 def test_what_is_put_again_takes_the_place_of_the_old() -> None:

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from server.edge.codings import CODINGS, IDENTITY, MAX_KEPT_FIELD, acceptable, choose, rank
+from server.edge.codings import CODINGS, IDENTITY, MAX_KEPT_FIELD, MAX_MEMBERS, acceptable, choose, rank
 from tests.support.texts import accept_encodings
 
 SIZES = st.dictionaries(st.sampled_from(CODINGS), st.integers(0, 5)).map(lambda sizes: {IDENTITY: 3, **sizes})
@@ -32,7 +32,12 @@ def test_any_text_at_all(text: str) -> None:
 
 @pytest.mark.parametrize("length", [1, MAX_KEPT_FIELD, 20_000])
 def test_long_fields_are_read_alike(length: int) -> None:
-    assert acceptable("gzip".rjust(length, ",")) == {IDENTITY, "gzip"}
+    assert acceptable("gzip,".ljust(length, "x")) == {IDENTITY, "gzip"}
+
+
+def test_a_field_of_very_many_members_is_not_read() -> None:
+    assert acceptable("gzip" + "," * (MAX_MEMBERS - 1)) == {IDENTITY, "gzip"}
+    assert acceptable("gzip" + "," * MAX_MEMBERS) == {IDENTITY}
 
 
 def test_no_field() -> None:

@@ -20,7 +20,7 @@ from server.edge.header_rules import (
     edits_for,
     merge,
 )
-from server.edge.response import NO_STORE, NOSNIFF, REVALIDATE, Headers
+from server.edge.response import NO_STORE, NOSNIFF, REVALIDATE, Headers, varying
 from server.edge.rule_lines import MAX_PROBLEMS
 from tests.support.texts import header_files
 
@@ -194,7 +194,9 @@ DEFAULT = REVALIDATE[1].decode()
         ("/about", "/about.html", "max-age=1"),
         ("/about", "/other.html", DEFAULT),
         ("/", "/index.html", "max-age=2"),
-        ("/docs/", "/docs/start.htm", "max-age=3"),
+        ("/docs/", "/docs/start.htm", DEFAULT),
+        ("/docs/", "/docs/index.html", "max-age=3"),
+        ("/", "/app.html", DEFAULT),
         ("/docs/", "/index.html", DEFAULT),
         ("/exact.html", "/exact.html", "max-age=4"),
         ("/assets/x", None, DEFAULT),
@@ -418,3 +420,15 @@ def test_what_is_written_is_read(blocks: list[tuple[str, list[str]]]) -> None:
         for rule in compiled.rules
     ]
     assert read == blocks
+
+
+@pytest.mark.parametrize("name", ["CDN-Cache-Control", "Surrogate-Control", "Cloudflare-CDN-Cache-Control"])
+def test_what_some_caches_heed_instead_counts_as_little(name: str) -> None:
+    rules = compile_headers(f"/*\n  {name}: max-age=9\n")
+    lower = name.lower().encode()
+    assert lower not in dict(apply(rules, "/none", None, 404, BASE))
+    assert lower not in dict(apply(rules, "/none", "/404.html", 404, BASE))
+    assert dict(apply(rules, "/a", "/a.html", 200, BASE))[lower] == b"max-age=9"
+    headers = varying(((lower, b"max-age=9"), REVALIDATE), [b"cookie"])
+    assert lower not in dict(headers)
+    assert lower in dict(varying(((lower, b"max-age=9"), REVALIDATE), [b"accept-language"]))

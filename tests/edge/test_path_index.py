@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import tracemalloc
+
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -70,7 +73,19 @@ def test_a_path_that_is_deeper_than_any_file() -> None:
     assert known.find_page("/b" + deep) == "404.html"
 
 
-def test_it_tells_its_size() -> None:
-    small, large = PathIndex(hosted(), []), PathIndex(hosted(), [f"page-{number}.html" for number in range(1000)])
-    assert 0 < small.size < 1000
-    assert 2000 * 100 < large.size < 2000 * 400
+@pytest.mark.parametrize(
+    "name", ["page-%d.html", "a/b/c/%d/index.html", "n" * 200 + "%d", "\U0001f680" * 100 + "%d.html"]
+)
+def test_it_tells_its_size(name: str) -> None:
+    names = [name % number for number in range(3000)]
+    tracemalloc.start()
+    try:
+        known = PathIndex(hosted(), names)
+        taken = tracemalloc.get_traced_memory()[0]
+    finally:
+        tracemalloc.stop()
+    assert taken * 0.8 < known.size < taken * 3
+
+
+def test_the_smallest_has_a_size_too() -> None:
+    assert 0 < PathIndex(hosted(), []).size < 2000

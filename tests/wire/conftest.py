@@ -8,9 +8,21 @@ from functools import partial
 
 import pytest
 
+from server.edge.edge import Edge
 from tests.support import corpus
-from tests.support.hosting import Hosting, in_thread, memory_hosting, served_by_hypercorn, sql_hosting
+from tests.support.hosting import Hosting, in_thread, memory_hosting, served, served_by_hypercorn, sql_hosting
 from tests.support.postgres import PostgresServer
+
+
+@pytest.fixture(scope="session")
+def bare_port() -> Iterator[int]:
+    """The corpus' sites behind the hardened listener without its fast door."""
+
+    def serve(edge: Edge) -> AbstractAsyncContextManager[int]:
+        return served(edge, fast=False)
+
+    with in_thread(memory_hosting, corpus.fill, serve) as port:
+        yield port
 
 
 @pytest.fixture(scope="session", params=["memory", "sqlite", "postgres"])
