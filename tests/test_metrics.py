@@ -64,6 +64,7 @@ def test_each_moves(serve: Serve) -> None:
         log.symlink_to("/dev/full")
         serve.wait_until(lambda: serve.get("a.localhost").status == 200 and total(scrape(serve), DROPPED) > 0)
         log.unlink()
+        serve.wait_until(lambda: total(scrape(serve), ANSWERS, site=site, status="2xx") >= 180)
         killed = serve.edge_workers()[0]
         counted = total(scrape(serve), ANSWERS, site=site, status="2xx")
         os.kill(killed, signal.SIGKILL)
