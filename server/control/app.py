@@ -16,7 +16,7 @@ from starlette.routing import Route
 from server.control import deployments, errors, explain, files, health, keys, reference, sites, spaces
 from server.control.auth import Authenticator
 from server.control.config import ControlConfig
-from server.control.envelope import Envelope
+from server.control.envelope import API_PREFIX, Envelope
 from server.control.gate import SECURITY_SCHEME, Gate
 from server.control.views import ErrorView
 from storage.blobs import BlobStore
@@ -54,7 +54,7 @@ def create_app(metadata: MetadataStore, blobs: BlobStore, config: ControlConfig)
     app.add_exception_handler(HTTPException, errors.on_routing_error)
     for router in RESOURCES:
         app.include_router(
-            router, prefix="/api/v1", responses={"default": {"model": ErrorView, "description": "A refusal"}}
+            router, prefix=API_PREFIX, responses={"default": {"model": ErrorView, "description": "A refusal"}}
         )
     app.router.routes += [*health.routes, *_reference_routes(app)]
     return app

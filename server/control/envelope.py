@@ -21,6 +21,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from server.control import errors
 from server.metrics import Metrics
 
+API_PREFIX = "/api/v1"  # of the routers that the application includes
 SANE_REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
 MAX_DRAIN = 64 * 1024  # bytes of an unread body that the server may swallow to keep the connection
 LINGER_BYTES = 4 * 1024 * 1024
@@ -36,10 +37,10 @@ def name_request(headers: Headers) -> str:
 
 def _route(scope: Scope) -> str | None:
     """The path of the endpoint with its parameters by name, such as /api/v1/space/{spaceId}/fetch: callers choose
-    neither it nor how many there are. Starlette's own routes, which are not in the scope, have none here."""
+    neither it nor how many there are. The route of an included router knows nothing of the prefix; Starlette's own
+    routes are not in the scope, and here they have no parameters."""
     if "route" in scope:
-        path: str = scope["route"].path
-        return path
+        return f"{API_PREFIX}{scope['route'].path}"
     return scope["path"] if "endpoint" in scope else None
 
 

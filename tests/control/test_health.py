@@ -55,6 +55,27 @@ async def test_a_store_that_takes_too_long_does_not_answer() -> None:
     assert not await store_answers(SlowMetadata())
 
 
+@one_store
+async def test_calls_are_counted_by_their_route(api: Api, setup: Setup) -> None:
+    space = await api.space()
+    await api.get(f"space/{space}/fetch")
+    await api.http.get(f"/api/v1/space/{space}/fetch")
+    await api.http.request("PUT", f"/api/v1/space/{space}/fetch")
+    await api.http.post("/healthz")
+    await api.http.get(f"/{space}")
+    text = (await api.http.get("/metrics")).text
+    assert [
+        line.partition("{")[2] for line in text.splitlines() if line.startswith("spacelane_api_requests_total{")
+    ] == [
+        'method="GET",route="/api/v1/space/{spaceId}/fetch",status="200"} 1.0',
+        'method="GET",route="/api/v1/space/{spaceId}/fetch",status="401"} 1.0',
+        'method="GET",route="none",status="404"} 1.0',
+        'method="POST",route="/api/v1/space/create",status="200"} 1.0',
+        'method="POST",route="/healthz",status="405"} 1.0',
+        'method="other",route="/api/v1/space/{spaceId}/fetch",status="405"} 1.0',
+    ]
+
+
 def test_the_defaults_are_ready_and_know_the_time() -> None:
     config = ControlConfig()
     assert config.readiness() == Readiness(ready=True)
