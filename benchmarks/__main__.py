@@ -1,191 +1,161 @@
-"""Measures what a page costs: requests a second, and the server's CPU time a request.
+"""Compares Spacelane with other servers of static files: what a request costs, and how fast it is answered.
 
-The server is pinned to one core and the load generator (wrk) to another. Each row is driven for several rounds; its
-first answer is checked before it is timed. Results go to standard output as a table, and as JSON to
-`benchmarks/results/`.
+Each server runs on one core and the load on another. All serve the same files to the same requests; every kind of
+answer is checked before it is timed, and counted while it is. Servers are driven in turn, round after round.
 """
 
 from __future__ import annotations
 
 import argparse
-import json
-import os
-import platform
-import re
-import shutil
-import statistics
-import subprocess
+import resource
+import signal
 import sys
-import tempfile
-import urllib.error
-import urllib.request
-from dataclasses import asdict, dataclass
-from importlib.metadata import version
+import time
+from collections.abc import Sequence
 from pathlib import Path
+from typing import NoReturn, TypeVar
 
-RESULTS = Path(__file__).parent / "results"
-HOST = "bench.localhost"
-FILES = {"index.html": b"<p>" + b"x" * 1021, "script.js": b"y" * 100 * 1024}
-BROWSER = {
-    "User-Agent": "Mozilla/5.0 (X11; Linux x86_64; rv:128.0) Gecko/20100101 Firefox/128.0",
-    "Accept": "text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8",
-    "Accept-Language": "en-US,en;q=0.5",
-    "Accept-Encoding": "gzip, deflate, br, zstd",
-}
-TICKS = os.sysconf("SC_CLK_TCK")
+from benchmarks.machine import describe_machine
+from benchmarks.measure import Options, measure
+from benchmarks.peers.base import Peer
+from benchmarks.peers.registry import PEERS
+from benchmarks.processes import BenchError
+from benchmarks.report import README, insert, render_all, render_readme, render_summary
+from benchmarks.results import LATEST, Results
+from benchmarks.rows import ROWS, Row
 
+EXAMPLES = """
+examples:
+  python -m benchmarks                                 everything, about an hour; then `report`
+  python -m benchmarks --quick                         everything for a moment: does it all work here?
+  python -m benchmarks --rows browsers,304 --peers nginx   ourselves and nginx, two rows
+  python -m benchmarks --rows '' --list                what rows and peers there are
+  python -m benchmarks report                          the README's table and the pictures, from the latest whole run
 
-@dataclass(frozen=True)
-class Row:
-    """One kind of work."""
+Peers are installed by `make bench-deps`; those that are absent are left out. docs/benchmarks.md says how to read the
+figures.
+"""
+QUICK = Options(rounds=1, seconds=0.5, most_hosts=100)
+FILES = 65_536  # descriptors that we ask for: the idle row wants 11,000 on each side
 
-    name: str
-    path: str
-    headers: dict[str, str]
-    status: int
-
-
-@dataclass(frozen=True)
-class Round:
-    """What one round of a row measured."""
-
-    requests_per_second: float
-    cpu_us_per_request: float
+Named = TypeVar("Named", Row, Peer)
 
 
-def rows(etag: str) -> list[Row]:
-    """The work that is measured; `etag` is the page's."""
-    return [
-        Row("1 KB page", "/", {}, 200),
-        Row("304 of it", "/", {"If-None-Match": etag}, 304),
-        Row("100 KB script", "/script.js", {}, 200),
-        Row("404", "/none", {}, 404),
-    ]
-
-
-class Server:
-    """Spacelane on core 0 with the files published."""
-
-    def __init__(self, directory: Path) -> None:
-        key = "benchmark-root-key"
-        self.process = subprocess.Popen(
-            ["taskset", "-c", "0", sys.executable, "-m", "server", "serve", "--data-dir", str(directory),
-             "--edge", "127.0.0.1:0", "--control", "127.0.0.1:0"],
-            stderr=subprocess.PIPE, text=True, env={**os.environ, "SPACELANE_ROOT_KEY": key},
-        )  # fmt: skip
-        assert self.process.stderr is not None
-        serving = next(json.loads(line) for line in self.process.stderr if '"serving"' in line)
-        self.url = serving["visitors"]
-        self._api, self._key = serving["operators"], key
-        space = self._post("space/create", b"{}", "application/json")["id"]
-        for path, content in FILES.items():
-            self._post(f"space/{space}/storage/upload/{path}", content, "application/octet-stream")
-        self._post(f"space/{space}/site/create", json.dumps({"domain": HOST}).encode(), "application/json")
-
-    def _post(self, path: str, body: bytes, kind: str) -> dict[str, str]:
-        headers = {"authorization": f"Bearer {self._key}", "content-type": kind}
-        with urllib.request.urlopen(urllib.request.Request(f"{self._api}/api/v1/{path}", body, headers)) as answer:
-            parsed: dict[str, str] = json.load(answer)
-            return parsed
-
-    def cpu_seconds(self) -> float:
-        """User and system time so far."""
-        fields = Path(f"/proc/{self.process.pid}/stat").read_text().rpartition(")")[2].split()
-        return (int(fields[11]) + int(fields[12])) / TICKS
-
-    def stop(self) -> None:
-        self.process.terminate()
-        self.process.communicate()
-
-
-def fetch(url: str, headers: dict[str, str]) -> tuple[int, dict[str, str]]:
-    """Status and headers of one answer."""
-    request = urllib.request.Request(url, headers={"Host": HOST, **headers})
+def main(arguments: Sequence[str] | None = None) -> int:
+    """The exit code."""
+    options = _parser().parse_args(arguments)
+    signal.signal(signal.SIGTERM, _leave)  # so that what was started is ended
     try:
-        with urllib.request.urlopen(request) as answer:
-            return answer.status, dict(answer.headers)
-    except urllib.error.HTTPError as exc:
-        with exc:
-            return exc.code, dict(exc.headers)
+        if options.command == "report":
+            return report(options.check)
+        if options.list:
+            return list_names()
+        return run(options)
+    except BenchError as exc:
+        print(f"benchmarks: {exc}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print("\nbenchmarks: stopped; nothing was written", file=sys.stderr)
+        return 130
 
 
-def drive(server: Server, row: Row, seconds: float, connections: int) -> Round:
-    """One round of wrk on core 1."""
-    headers = [
-        part for name, value in {"Host": HOST, **BROWSER, **row.headers}.items() for part in ("-H", f"{name}: {value}")
-    ]
-    before = server.cpu_seconds()
-    done = subprocess.run(
-        ["taskset", "-c", "1", "wrk", "-t1", f"-c{connections}", f"-d{seconds:g}", *headers, server.url + row.path],
-        capture_output=True,
-        text=True,
-        check=True,
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks",
+        description=__doc__,
+        epilog=EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    spent = server.cpu_seconds() - before
-    count = re.search(r"(\d+) requests in", done.stdout)
-    rate = re.search(r"Requests/sec:\s+([\d.]+)", done.stdout)
-    assert count, done.stdout
-    assert rate, done.stdout
-    return Round(float(rate[1]), spent / max(int(count[1]), 1) * 1e6)
+    parser.add_argument("--rows", metavar="NAMES", help="which, with commas between; otherwise all")
+    parser.add_argument("--peers", metavar="NAMES", help="with which to compare, besides ourselves; otherwise all")
+    parser.add_argument("--rounds", type=int, default=5, help="of each row and peer (default 5)")
+    parser.add_argument("--seconds", type=float, default=3.0, help="of load in a round (default 3)")
+    parser.add_argument("--quick", action="store_true", help="one round of half a second: a trial, no figures")
+    parser.add_argument("--list", action="store_true", help="print the rows and the peers, and stop")
+    parser.add_argument("--out", type=Path, metavar="FILE", help="JSON file (default: results/latest.json, or "
+                        "results/part.json where not everything was asked for)")  # fmt: skip
+    commands = parser.add_subparsers(dest="command", metavar="report", required=False)
+    reporting = commands.add_parser("report", help="write the README's table and the pictures from the latest run")
+    reporting.add_argument("--check", action="store_true", help="only say whether the README is of that run")
+    return parser
 
 
-def measure(server: Server, rounds: int, seconds: float, connections: int) -> dict[str, list[Round]]:
-    """Every row in turn, round after round, so that a slow moment of the machine falls on all of them."""
-    etag = fetch(server.url + "/", {})[1]["etag"]
-    work = rows(etag)
-    for row in work:
-        status, _ = fetch(server.url + row.path, row.headers)
-        if status != row.status:
-            raise SystemExit(f"{row.name}: answered {status}, not {row.status}; nothing was timed")
-    measured: dict[str, list[Round]] = {row.name: [] for row in work}
-    for _ in range(rounds):
-        for row in work:
-            measured[row.name].append(drive(server, row, seconds, connections))
-    return measured
+def _leave(number: int, _frame: object) -> NoReturn:
+    raise SystemExit(128 + number)
 
 
-def report(measured: dict[str, list[Round]]) -> str:
-    """A Markdown table of medians, with min and max."""
-    lines = ["| work | requests/s | CPU µs a request (min–max) |", "|---|---:|---:|"]
-    for name, results in measured.items():
-        cpu = [result.cpu_us_per_request for result in results]
-        rate = statistics.median(result.requests_per_second for result in results)
-        lines.append(f"| {name} | {rate:,.0f} | {statistics.median(cpu):.1f} ({min(cpu):.1f}–{max(cpu):.1f}) |")
-    return "\n".join(lines)
+def run(options: argparse.Namespace) -> int:
+    """Measure and write."""
+    chosen = _choose(options.rows, ROWS, "row")
+    peers = [peer for peer in _choose(options.peers, PEERS, "peer", always=PEERS[0]) if peer.find_version()]
+    how = QUICK if options.quick else Options(options.rounds, options.seconds)
+    is_whole = not (options.rows or options.peers or options.quick)
+    path = options.out or (LATEST if is_whole else LATEST.with_name("part.json"))
+    raise_file_limit()
+    machine = describe_machine()
+    rows = measure(chosen, peers, how, _say)
+    results = Results(
+        machine=machine,
+        options={"rounds": how.rounds, "seconds": how.seconds},
+        peers={peer.name: {"title": peer.title, "version": str(peer.find_version())} for peer in peers},
+        rows=rows,
+    )
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(results.dump())
+    path.with_suffix(".md").write_text(render_all(results))
+    print("\n".join(render_summary(results)))
+    print(f"\n{path}\n{path.with_suffix('.md')}")
+    return 0
 
 
-def cpu_model() -> str:
-    """As the kernel names it."""
-    found = re.search(r"model name\s*: (.*)", Path("/proc/cpuinfo").read_text())
-    return found[1] if found else platform.processor()
+def report(check: bool) -> int:
+    """Bring the README and the pictures to the latest run, or say whether the README is."""
+    results = Results.load(LATEST.read_text())
+    text = README.read_text()
+    wanted = insert(text, render_readme(results))
+    if check:
+        if text != wanted:
+            raise BenchError("the README is not of the latest run: python -m benchmarks report")
+        return 0
+    from benchmarks.plots import draw
+
+    draw(results, LATEST.parent)
+    README.write_text(wanted)
+    return 0
 
 
-def main() -> None:
-    """Parse the options, measure, report."""
-    parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
-    parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--seconds", type=float, default=3, help="of load, a row and round")
-    parser.add_argument("--connections", type=int, default=32)
-    parser.add_argument("--results", type=Path, default=RESULTS, help="directory for the JSON file")
-    options = parser.parse_args()
-    if not shutil.which("wrk"):
-        raise SystemExit("wrk is not installed: apt-get install wrk")
-    if len(os.sched_getaffinity(0)) < 2:
-        raise SystemExit("two cores are needed: one for the server, one for the load")
-    with tempfile.TemporaryDirectory() as directory:
-        server = Server(Path(directory))
-        try:
-            measured = measure(server, options.rounds, options.seconds, options.connections)
-        finally:
-            server.stop()
-    print(report(measured))
-    options.results.mkdir(exist_ok=True)
-    path = options.results / "spacelane.json"
-    facts = {"spacelane": version("spacelane"), "python": platform.python_version(), "cpu": cpu_model()}
-    results = {name: [asdict(result) for result in rounds] for name, rounds in measured.items()}
-    path.write_text(json.dumps({**facts, "options": vars(options), "rows": results}, indent=2, default=str) + "\n")
-    print(f"\n{path}")
+def list_names() -> int:
+    """What `--rows` and `--peers` take."""
+    for row in ROWS:
+        print(f"{row.name:<12} {row.title}")
+    print()
+    for peer in PEERS:
+        print(f"{peer.name:<12} {peer.title} {peer.find_version() or '(not installed)'}")
+    return 0
+
+
+def _choose(names: str | None, known: Sequence[Named], kind: str, always: Named | None = None) -> list[Named]:
+    if not names:
+        return list(known)
+    wanted = {name.strip() for name in names.split(",")}
+    unknown = wanted - {one.name for one in known}
+    if unknown:
+        raise BenchError(f"there is no {kind} {', '.join(sorted(unknown))}; see --list")
+    return [one for one in known if one.name in wanted or one is always]
+
+
+def raise_file_limit() -> None:
+    """For this process and those it starts: root may raise the hard limit, others go up to it."""
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    try:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (max(hard, FILES), max(hard, FILES)))
+    except (ValueError, OSError):
+        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+
+
+def _say(text: str) -> None:
+    print(f"{time.strftime('%H:%M:%S')} {text}", file=sys.stderr)
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

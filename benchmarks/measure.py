@@ -1,0 +1,134 @@
+"""Runs the rows: each server is started once for a setting, and driven in turn, A B C, A B C, for each row.
+
+So a slow moment of the machine falls on all of them, and a ratio is of two rounds that were next to each other.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from benchmarks.certificates import make_certificate
+from benchmarks.checks import Visitor, check
+from benchmarks.corpus import DOMAIN, Corpus, make_corpus
+from benchmarks.loads import Target
+from benchmarks.peers.base import Certificate, Peer, Place, Setting
+from benchmarks.processes import BenchError, ServerProcess, cores, free_port
+from benchmarks.results import RowResult
+from benchmarks.rows import Row
+from benchmarks.work import Scene, Validators, one_browser, request
+
+WARM_SECONDS = 0.5
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """How much to measure. With `most_hosts`, no more of them, whatever a row wants."""
+
+    rounds: int
+    seconds: float
+    most_hosts: int = 1_000_000
+
+
+def measure(
+    rows: Sequence[Row], peers: Sequence[Peer], options: Options, say: Callable[[str], None]
+) -> dict[str, RowResult]:
+    """By the row's name. `say` is told what is under way."""
+    measured = {row.name: RowResult(row.title, row.metric, row.target) for row in rows}
+    settings = list(dict.fromkeys(row.setting for row in rows))
+    with tempfile.TemporaryDirectory(prefix="bench-") as directory:
+        hosts = min(options.most_hosts, max((setting.hosts for setting in settings), default=0))
+        corpus = make_corpus(Path(directory) / "corpus", hosts)
+        certificate = make_certificate(Path(directory), DOMAIN)
+        for setting in settings:
+            asked = [row for row in rows if row.setting == setting]
+            with ExitStack() as stack:
+                bench = _Bench(options, stack, corpus, certificate, Path(directory), say)
+                bench.start(setting, peers, [measured[row.name] for row in asked])
+                for row in asked:
+                    bench.run(row, measured[row.name])
+    return measured
+
+
+class _Bench:
+    """The servers of one setting, running."""
+
+    def __init__(
+        self,
+        options: Options,
+        stack: ExitStack,
+        corpus: Corpus,
+        certificate: Certificate,
+        directory: Path,
+        say: Callable[[str], None],
+    ) -> None:
+        self._options = options
+        self._stack = stack
+        self._corpus = corpus
+        self._certificate = certificate
+        self._directory = directory
+        self._say = say
+        self._running: dict[str, tuple[ServerProcess, Place]] = {}
+
+    def start(self, setting: Setting, peers: Sequence[Peer], rows: Sequence[RowResult]) -> None:
+        """Start each that can be set up so; the others are absent from `rows`."""
+        setting = replace(setting, hosts=min(setting.hosts, self._corpus.hosts))
+        for peer in peers:
+            self._say(f"{setting.name}: starting {peer.title}")
+            directory = self._directory / f"{setting.name}-{setting.hosts}-{peer.name}"
+            directory.mkdir()
+            place = Place(setting, self._corpus, self._certificate, directory, free_port(), cores()[0])
+            try:
+                server = self._stack.enter_context(peer.start(place))
+            except BenchError as exc:
+                for row in rows:
+                    row.give_up(peer.name, str(exc))
+            else:
+                self._running[peer.name] = server, place
+
+    def run(self, row: Row, measured: RowResult) -> None:
+        """Every round of a row."""
+        targets: dict[str, Target] = {}
+        for name, (server, place) in self._running.items():
+            try:
+                targets[name] = self._prepare(row, server, place)
+            except BenchError as exc:
+                measured.give_up(name, str(exc))
+        for number in range(self._options.rounds):
+            self._say(f"{row.name}: round {number + 1} of {self._options.rounds}")
+            for name in list(targets):
+                try:
+                    sample = row.load(targets[name], self._options.seconds)
+                    measured.samples.setdefault(name, []).append(sample)
+                except BenchError as exc:
+                    measured.give_up(name, str(exc))
+                    del targets[name]
+                finally:
+                    self._running[name][0].forget_logs()
+
+    def _prepare(self, row: Row, server: ServerProcess, place: Place) -> Target:
+        """Check the answers, and let the server get warm. Raises `BenchError`."""
+        memory = server.memory_bytes()
+        visitor = Visitor(place)
+        try:
+            work = row.work(Scene(self._corpus, place.setting.hosts, _validators(visitor)))
+            lengths = check(work, self._corpus, visitor)
+        finally:
+            visitor.close()
+        target = Target(server, place, work, lengths, cores()[1], memory)
+        row.load(target, min(WARM_SECONDS, self._options.seconds))
+        return target
+
+
+def _validators(visitor: Visitor) -> Validators:
+    def ask(path: str) -> Mapping[str, str]:
+        headers = visitor.ask(request(path, one_browser())).headers
+        missing = [name for name in ("etag", "last-modified") if name not in headers]
+        if missing:
+            raise BenchError(f"{path} has no {missing[0]}")
+        return {name: headers[name] for name in ("etag", "last-modified")}
+
+    return ask

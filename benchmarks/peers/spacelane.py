@@ -1,0 +1,112 @@
+"""Ourselves, from the outside: the command, its API, and nothing else of it."""
+
+from __future__ import annotations
+
+import http.client
+import json
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from benchmarks.corpus import DOMAIN
+from benchmarks.peers.base import Place
+from benchmarks.processes import POLL_SECONDS, START_SECONDS, BenchError, ServerProcess, free_port, running
+
+KEY = "benchmark-root-key"
+SPACE = "bench"
+CALLERS = 4  # at a time
+
+
+class Spacelane:
+    name = "spacelane"
+    title = "Spacelane"
+
+    def find_version(self) -> str | None:
+        return version("spacelane")
+
+    @contextmanager
+    def start(self, place: Place) -> Iterator[ServerProcess]:
+        """One process, which is the edge and, idle while it is measured, the control API."""
+        control = Control(free_port())
+        with serving(place, control) as server:
+            setting, corpus = place.setting, place.corpus
+            if setting.hosts:
+                control.deploy(corpus.many, "all.example")
+                control.register(corpus.host_names(setting.hosts))
+            else:
+                control.deploy(corpus.published, DOMAIN)
+            yield server
+
+
+class Control:
+    """The control API of the server that is measured."""
+
+    def __init__(self, port: int) -> None:
+        self.port = port
+
+    def is_ready(self) -> bool:
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=5)
+        try:
+            connection.request("GET", "/readyz")
+            return connection.getresponse().status == 200
+        except OSError:
+            return False
+        finally:
+            connection.close()
+
+    def deploy(self, directory: Path, domain: str) -> None:
+        """Publish a directory, as anybody would."""
+        command = [sys.executable, "-m", "server", "deploy", str(directory), "--domain", domain, "--space", SPACE]
+        command += ["--url", f"http://127.0.0.1:{self.port}", "--key", KEY, "--json"]
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        if done.returncode:
+            raise BenchError(f"deploying failed: {done.stdout}{done.stderr}")
+
+    def register(self, hosts: Sequence[str]) -> None:
+        """Make a site for each, which shows the folder of its name."""
+        with ThreadPoolExecutor(CALLERS) as pool:
+            list(pool.map(self._register_some, [hosts[first::CALLERS] for first in range(CALLERS)]))
+
+    def _register_some(self, hosts: Sequence[str]) -> None:
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=60)
+        try:
+            for host in hosts:
+                self.call(connection, f"space/@{SPACE}/site/create", {"domain": host, "prefix": host})
+        finally:
+            connection.close()
+
+    def call(self, connection: http.client.HTTPConnection, path: str, body: dict[str, Any]) -> dict[str, Any]:
+        """A call of the API that has to succeed: what it answers."""
+        headers = {"Authorization": f"Bearer {KEY}", "Content-Type": "application/json"}
+        connection.request("POST", f"/api/v1/{path}", json.dumps(body), headers)
+        response = connection.getresponse()
+        answer: dict[str, Any] = json.load(response)
+        if response.status != 200:
+            raise BenchError(f"{path}: {response.status} {answer}")
+        return answer
+
+
+@contextmanager
+def serving(place: Place, control: Control, *, workers: int = 1) -> Iterator[ServerProcess]:
+    """`spacelane serve` with an empty data directory, ready."""
+    command = [sys.executable, "-m", "server", "serve", "--data-dir", str(place.directory / "data")]
+    command += ["--edge", f"127.0.0.1:{place.port}", "--control", f"127.0.0.1:{control.port}"]
+    command += ["--workers", str(workers)]
+    if place.setting.tls:
+        command += ["--tls-cert", str(place.certificate.chain), "--tls-key", str(place.certificate.key)]
+    if place.setting.http2:
+        command += ["--http-server", "hypercorn"]
+    log = place.directory / "output.log"
+    with running(command, place.core, log=log, environment={"SPACELANE_ROOT_KEY": KEY}) as server:
+        deadline = time.monotonic() + START_SECONDS
+        while not control.is_ready():
+            if server.has_ended() or time.monotonic() > deadline:
+                raise BenchError(f"it did not start: {server.messages()}")
+            time.sleep(POLL_SECONDS)
+        yield server
