@@ -13,23 +13,24 @@ import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from typing import NoReturn, TypeVar
+from typing import NoReturn
 
 from benchmarks.machine import describe_machine
 from benchmarks.measure import Options, measure
-from benchmarks.peers.base import Peer
-from benchmarks.peers.registry import PEERS
+from benchmarks.network import CONGESTION_CONTROL, congestion_control, enter_own_network
+from benchmarks.peers.registry import OURS, PEERS
 from benchmarks.processes import BenchError
 from benchmarks.report import README, insert, render_all, render_readme, render_summary
 from benchmarks.results import LATEST, Results
-from benchmarks.rows import ROWS, Row
+from benchmarks.rows import ROWS
+from benchmarks.scale import EXPERIMENTS
 
 EXAMPLES = """
 examples:
   python -m benchmarks                                 everything, about an hour; then `report`
   python -m benchmarks --quick                         everything for a moment: does it all work here?
   python -m benchmarks --rows browsers,304 --peers nginx   ourselves and nginx, two rows
-  python -m benchmarks --rows '' --list                what rows and peers there are
+  python -m benchmarks --list                          what rows and peers there are
   python -m benchmarks report                          the README's table and the pictures, from the latest whole run
 
 Peers are installed by `make bench-deps`; those that are absent are left out. docs/benchmarks.md says how to read the
@@ -37,8 +38,6 @@ figures.
 """
 QUICK = Options(rounds=1, seconds=0.5, most_hosts=100)
 FILES = 65_536  # descriptors that we ask for: the idle row wants 11,000 on each side
-
-Named = TypeVar("Named", Row, Peer)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -86,19 +85,23 @@ def _leave(number: int, _frame: object) -> NoReturn:
 
 def run(options: argparse.Namespace) -> int:
     """Measure and write."""
-    chosen = _choose(options.rows, ROWS, "row")
-    peers = [peer for peer in _choose(options.peers, PEERS, "peer", always=PEERS[0]) if peer.find_version()]
+    names = _choose(options.rows, [*(row.name for row in ROWS), *EXPERIMENTS], "row")
+    chosen = _choose(options.peers, [peer.name for peer in PEERS], "peer")
+    peers = [peer for peer in PEERS if (peer.name in chosen or peer.name == OURS) and peer.find_version()]
     how = QUICK if options.quick else Options(options.rounds, options.seconds)
     is_whole = not (options.rows or options.peers or options.quick)
     path = options.out or (LATEST if is_whole else LATEST.with_name("part.json"))
-    raise_file_limit()
+    _prepare()
     machine = describe_machine()
-    rows = measure(chosen, peers, how, _say)
+    rows, figures = measure(
+        [row for row in ROWS if row.name in names], [name for name in EXPERIMENTS if name in names], peers, how, _say
+    )
     results = Results(
         machine=machine,
         options={"rounds": how.rounds, "seconds": how.seconds},
         peers={peer.name: {"title": peer.title, "version": str(peer.find_version())} for peer in peers},
         rows=rows,
+        figures=figures,
     )
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(results.dump())
@@ -106,6 +109,13 @@ def run(options: argparse.Namespace) -> int:
     print("\n".join(render_summary(results)))
     print(f"\n{path}\n{path.with_suffix('.md')}")
     return 0
+
+
+def _prepare() -> None:
+    """What is to hold for this process and all that it starts."""
+    if not enter_own_network() and (used := congestion_control()) != CONGESTION_CONTROL:
+        _say(f"TCP uses {used} here, not {CONGESTION_CONTROL}: expect other figures for large answers (or be root)")
+    raise_file_limit()
 
 
 def report(check: bool) -> int:
@@ -128,20 +138,22 @@ def list_names() -> int:
     """What `--rows` and `--peers` take."""
     for row in ROWS:
         print(f"{row.name:<12} {row.title}")
+    for name, experiment in EXPERIMENTS.items():
+        print(f"{name:<12} {str(experiment.__doc__).splitlines()[0]}")
     print()
     for peer in PEERS:
         print(f"{peer.name:<12} {peer.title} {peer.find_version() or '(not installed)'}")
     return 0
 
 
-def _choose(names: str | None, known: Sequence[Named], kind: str, always: Named | None = None) -> list[Named]:
+def _choose(names: str | None, known: Sequence[str], kind: str) -> list[str]:
     if not names:
         return list(known)
-    wanted = {name.strip() for name in names.split(",")}
-    unknown = wanted - {one.name for one in known}
+    wanted = [name.strip() for name in names.split(",")]
+    unknown = [name for name in wanted if name not in known]
     if unknown:
-        raise BenchError(f"there is no {kind} {', '.join(sorted(unknown))}; see --list")
-    return [one for one in known if one.name in wanted or one is always]
+        raise BenchError(f"there is no {kind} {', '.join(unknown)}; see --list")
+    return wanted
 
 
 def raise_file_limit() -> None:

@@ -13,9 +13,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from benchmarks.corpus import DOMAIN, Corpus
+from benchmarks.generator import MARK
 from benchmarks.peers.base import Place
 from benchmarks.processes import BenchError
-from benchmarks.work import MARK, Work
+from benchmarks.work import Work
 
 if TYPE_CHECKING:
     from typing_extensions import Buffer

@@ -20,6 +20,7 @@ SCRIPT = "/assets/script.js"  # 100 KB, compressible; a folder of its own, so th
 VIDEO = "/video.mp4"  # 10 MB
 KB, MB = 1024, 1024 * 1024
 BROWSERS = 1000
+NUMBER_DIGITS = 10  # of a number that stands in a request, so that all are equally long
 SEED = 20260101
 
 
@@ -30,7 +31,7 @@ def page_path(number: int) -> str:
 
 def host_name(number: int) -> str:
     """The domain of site `number`, from 0."""
-    return f"www.site-{number:07}.example"
+    return f"www.site-{number:0{NUMBER_DIGITS}}.example"
 
 
 @dataclass(frozen=True, slots=True)

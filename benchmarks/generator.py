@@ -1,5 +1,5 @@
 """A load generator of our own, for what wrk cannot do: connections that each keep to a browser's head, requests that
-leave at set times whether or not earlier ones were answered, and large answers that it need not copy.
+leave at set times whether or not earlier ones were answered, and a number of requests that are each sent once.
 
 `python -m benchmarks.generator` reads a pickled `Plan` from standard input, connects, sends what is to be sent once,
 says `ready`, and begins at the next line of input. Then it prints one line of JSON, a `Tally`.
@@ -21,12 +21,15 @@ import sys
 import time
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from itertools import cycle
 from typing import TypeAlias
 
 BUFFER = 1024 * 1024
-PATIENCE = 5.0  # seconds without any answer
+PATIENCE = 10.0  # seconds without any answer
+DRAIN_SECONDS = 2.0  # for what is unanswered when the last request of a schedule was due
+MARK = b"{number}"
 
 Exchange: TypeAlias = tuple[bytes, int]  # a request, and the length of its answer, head included
 
@@ -38,6 +41,9 @@ class Plan:
     Each of `clients` has a connection, on which it sends its exchanges in turn, over and over: as fast as they are
     answered, or `rate` requests a second over all of them, at random times (Poisson). `idle` further connections send
     the first client's first request once, before the start, and stay open.
+
+    With `numbers` each connection sends what the first client does, `{number}` in it replaced by the next of them,
+    until all are used up.
     """
 
     port: int
@@ -46,6 +52,7 @@ class Plan:
     seconds: float
     rate: float | None = None
     idle: int = 0
+    numbers: Sequence[int] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,19 +82,19 @@ class Connection:
 
     __slots__ = ("due", "expected", "got", "next", "recv_into", "send", "sock")
 
-    def __init__(self, port: int, exchanges: Sequence[Exchange]) -> None:
+    def __init__(self, port: int, exchanges: Iterator[Exchange]) -> None:
         self.sock = socket.create_connection(("127.0.0.1", port), timeout=PATIENCE)
         self.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self.sock.setblocking(False)
         self.recv_into = self.sock.recv_into
         self.send = self.sock.send
-        self.next: Callable[[], Exchange] = cycle(exchanges).__next__
+        self.next = exchanges.__next__
         self.expected = 0
         self.got = 0
         self.due = 0.0
 
     def start(self, due: float) -> None:
-        """Send the next request."""
+        """Send the next request. Raises `StopIteration` if there is none."""
         request, self.expected = self.next()
         self.due = due
         if self.send(request) != len(request):
@@ -102,8 +109,7 @@ class Connection:
         self.got += got
         while self.got < self.expected:
             try:
-                # The rest is thrown away where it is: copying it here would make this the slower side.
-                more = self.recv_into(buffer, 0, socket.MSG_TRUNC)
+                more = self.recv_into(buffer)
             except BlockingIOError:
                 return False
             if more == 0:
@@ -123,16 +129,15 @@ class Generator:
         self._status = f"HTTP/1.1 {plan.status} ".encode()
         self._buffer = bytearray(BUFFER)
         self._epoll = select.epoll()
-        self._connections = {c.sock.fileno(): c for c in self._connect(plan.clients)}
-        for descriptor in self._connections:
-            self._epoll.register(descriptor, select.EPOLLIN)
-        self._idle = list(self._connect([[plan.clients[0][0]]] * plan.idle))
+        self._connections: dict[int, Connection] = {}
+        numbered = None if plan.numbers is None else _numbered(plan.clients[0], plan.numbers)
+        for exchanges in plan.clients:
+            connection = Connection(plan.port, numbered or cycle(exchanges))
+            self._connections[connection.sock.fileno()] = connection
+            self._epoll.register(connection.sock, select.EPOLLIN)
+        self._idle = [Connection(plan.port, cycle(plan.clients[0])) for _ in range(plan.idle)]
         for connection in self._idle:
             self._exchange_once(connection)
-
-    def _connect(self, clients: Sequence[Sequence[Exchange]]) -> Iterator[Connection]:
-        for exchanges in clients:
-            yield Connection(self._plan.port, exchanges)
 
     def _exchange_once(self, connection: Connection) -> None:
         connection.sock.setblocking(True)
@@ -147,9 +152,11 @@ class Generator:
         buffer, status, connections = self._buffer, self._status, self._connections
         start = now = clock()
         end = start + self._plan.seconds
-        for connection in connections.values():
-            connection.start(start)
-        waiting = len(connections)
+        waiting = 0
+        with suppress(StopIteration):  # fewer requests than connections
+            for connection in connections.values():
+                connection.start(start)
+                waiting += 1
         while waiting:
             events = poll(PATIENCE)
             if not events:
@@ -158,15 +165,18 @@ class Generator:
                 connection = connections[descriptor]
                 got = connection.recv_into(buffer)
                 # The usual case, an answer in one piece, is judged here: the call would cost more than the rest.
-                if connection.got or got != connection.expected or not buffer.startswith(status):
-                    if not connection.finish(got, buffer, status):
-                        continue
+                is_usual = not connection.got and got == connection.expected and buffer.startswith(status)
+                if not is_usual and not connection.finish(got, buffer, status):
+                    continue
                 now = clock()
                 add(now - connection.due)
-                if now < end:
-                    connection.start(now)
-                else:
-                    waiting -= 1
+                try:
+                    if now < end:
+                        connection.start(now)
+                        continue
+                except StopIteration:
+                    pass
+                waiting -= 1
         return latencies, now - start
 
     def run_open(self, rate: float) -> tuple[list[float], float, list[float], int]:
@@ -179,7 +189,7 @@ class Generator:
         free = deque(connections.values())
         sent, total = 0, len(due)
         start = clock()
-        give_up = start + self._plan.seconds + PATIENCE
+        give_up = start + self._plan.seconds + DRAIN_SECONDS
         while len(latencies) < total and (now := clock()) < give_up:
             while sent < total and free and start + due[sent] <= now:
                 at = start + due[sent]
@@ -191,9 +201,9 @@ class Generator:
             for descriptor, _ in poll(0):
                 connection = connections[descriptor]
                 got = connection.recv_into(buffer)
-                if connection.got or got != connection.expected or not buffer.startswith(status):
-                    if not connection.finish(got, buffer, status):
-                        continue
+                is_usual = not connection.got and got == connection.expected and buffer.startswith(status)
+                if not is_usual and not connection.finish(got, buffer, status):
+                    continue
                 latencies.append(clock() - connection.due)
                 free.append(connection)
         seconds = clock() - start
@@ -201,6 +211,11 @@ class Generator:
         waiting = [connection.due for connection in connections.values() if connection not in free]
         latencies += [start + seconds - at for at in waiting] + [seconds - at for at in due[sent:]]
         return latencies, seconds, late, unanswered
+
+
+def _numbered(exchanges: Sequence[Exchange], numbers: Sequence[int]) -> Iterator[Exchange]:
+    for number, (request, length) in zip(numbers, cycle(exchanges), strict=False):
+        yield request.replace(MARK, b"%010d" % number), length
 
 
 def _arrivals(rate: float, seconds: float) -> list[float]:

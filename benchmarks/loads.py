@@ -30,7 +30,7 @@ from benchmarks.work import Work
 WRK_SCRIPT = Path(__file__).parent / "wrk" / "load.lua"
 ROOT = Path(__file__).resolve().parent.parent
 GRACE_SECONDS = 60.0  # that a client may take beyond its time
-STREAMS = 16  # at a time on a connection, HTTP/2
+STREAMS = 8  # at a time on a connection, HTTP/2
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,6 +128,11 @@ def clients_beside_idle(idle: int) -> Load:
     return load
 
 
+def find_peak(target: Target, seconds: float) -> float:
+    """The most requests a second that the server answers to our generator, which may be its limit."""
+    return clients(target, seconds).requests_per_second
+
+
 def at_rate(rate: float) -> Load:
     """Our generator at `rate` requests a second, whatever the server does."""
 
@@ -141,10 +146,10 @@ def _generate(target: Target, seconds: float, *, rate: float | None = None, idle
     lengths = target.lengths
     exchanges = [[(request, lengths[lengths_key(request)]) for request in client] for client in target.work.clients]
     plan = Plan(target.place.port, exchanges, target.work.status, seconds, rate, idle)
-    with _generator(target.client_core, plan) as process:
+    with generating(target.client_core, plan) as process:
         memory = target.server.memory_bytes()
         before = target.server.cpu_seconds()
-        told = _begin(process, seconds)
+        told = begin(process, seconds)
         cpu = target.server.cpu_seconds() - before
     return Sample(
         requests=told["requests"],
@@ -162,7 +167,7 @@ def _generate(target: Target, seconds: float, *, rate: float | None = None, idle
 
 
 @contextmanager
-def _generator(core: int, plan: Plan) -> Iterator[subprocess.Popen[bytes]]:
+def generating(core: int, plan: Plan) -> Iterator[subprocess.Popen[bytes]]:
     """The generator with its connections open, waiting for the word."""
     command = pinned(core, [sys.executable, "-m", "benchmarks.generator"])
     process = subprocess.Popen(
@@ -186,7 +191,8 @@ def _generator(core: int, plan: Plan) -> Iterator[subprocess.Popen[bytes]]:
         process.communicate()
 
 
-def _begin(process: subprocess.Popen[bytes], seconds: float) -> dict[str, Any]:
+def begin(process: subprocess.Popen[bytes], seconds: float) -> dict[str, Any]:
+    """Give the word: what the generator tells at its end (`generator.Tally`). Raises `BenchError`."""
     try:
         said, complaint = process.communicate(b"go\n", timeout=seconds + GRACE_SECONDS)
     except subprocess.TimeoutExpired:
@@ -202,7 +208,8 @@ def _complaint(process: subprocess.Popen[bytes]) -> str:
 
 
 def h2load(target: Target, seconds: float) -> Sample:
-    """h2load over TLS: 64 connections, 16 requests at a time on each. Percentiles are from its log of all requests."""
+    """h2load over TLS, a connection for each client and `STREAMS` requests at a time on each. Percentiles are
+    from its log of all requests."""
     place, work = target.place, target.work
     lines = work.clients[0][0].decode().split("\r\n")
     path = lines[0].split()[1]

@@ -9,6 +9,7 @@ import subprocess
 from datetime import UTC, datetime
 from pathlib import Path
 
+from benchmarks.network import congestion_control
 from benchmarks.peers.base import ask_version
 from benchmarks.processes import cores
 
@@ -25,7 +26,7 @@ def describe_machine() -> dict[str, str]:
         "cores": f"{os.cpu_count()}; the server on {server}, the client on {client}",
         "load average before": " ".join(f"{load:.2f}" for load in os.getloadavg()),
         "kernel": platform.release(),
-        "congestion control": Path("/proc/sys/net/ipv4/tcp_congestion_control").read_text().strip(),
+        "congestion control": congestion_control(),
         "python": platform.python_version(),
         "wrk": ask_version("wrk", "-v") or "not installed",
         "h2load": ask_version("h2load", "--version") or "not installed",

@@ -9,19 +9,24 @@ import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
+from http.client import HTTPException
 from pathlib import Path
 
 from benchmarks.certificates import make_certificate
 from benchmarks.checks import Visitor, check
 from benchmarks.corpus import DOMAIN, Corpus, make_corpus
-from benchmarks.loads import Target
+from benchmarks.loads import Load, Target, at_rate, find_peak
 from benchmarks.peers.base import Certificate, Peer, Place, Setting
+from benchmarks.peers.registry import REFERENCE
 from benchmarks.processes import BenchError, ServerProcess, cores, free_port
-from benchmarks.results import RowResult
+from benchmarks.results import Figure, RowResult
 from benchmarks.rows import Row
+from benchmarks.scale import EXPERIMENTS, Stage
 from benchmarks.work import Scene, Validators, one_browser, request
 
 WARM_SECONDS = 0.5
+DOMAINS = 1_000_000  # where there are to be very many
+TRIES = 500  # where a percentile of single calls is wanted
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,13 +35,17 @@ class Options:
 
     rounds: int
     seconds: float
-    most_hosts: int = 1_000_000
+    most_hosts: int = DOMAINS
 
 
 def measure(
-    rows: Sequence[Row], peers: Sequence[Peer], options: Options, say: Callable[[str], None]
-) -> dict[str, RowResult]:
-    """By the row's name. `say` is told what is under way."""
+    rows: Sequence[Row],
+    experiments: Sequence[str],
+    peers: Sequence[Peer],
+    options: Options,
+    say: Callable[[str], None],
+) -> tuple[dict[str, RowResult], dict[str, Figure]]:
+    """The rows by their names, and the figures of the experiments. `say` is told what is under way."""
     measured = {row.name: RowResult(row.title, row.metric, row.target) for row in rows}
     settings = list(dict.fromkeys(row.setting for row in rows))
     with tempfile.TemporaryDirectory(prefix="bench-") as directory:
@@ -50,7 +59,38 @@ def measure(
                 bench.start(setting, peers, [measured[row.name] for row in asked])
                 for row in asked:
                     bench.run(row, measured[row.name])
-    return measured
+        figures = _experiment(experiments, corpus, certificate, Path(directory), options, say)
+    return measured, figures
+
+
+def _experiment(
+    names: Sequence[str],
+    corpus: Corpus,
+    certificate: Certificate,
+    directory: Path,
+    options: Options,
+    say: Callable[[str], None],
+) -> dict[str, Figure]:
+    server_core, client_core = cores()
+    stage = Stage(
+        corpus=corpus,
+        certificate=certificate,
+        directory=directory,
+        server_core=server_core,
+        client_core=client_core,
+        rounds=options.rounds,
+        seconds=options.seconds,
+        domains=min(DOMAINS, options.most_hosts),
+        tries=min(TRIES, options.most_hosts),
+    )
+    figures: dict[str, Figure] = {}
+    for name in names:
+        say(f"{name}: {EXPERIMENTS[name].__doc__}".partition("\n")[0])
+        try:
+            figures |= EXPERIMENTS[name](stage)
+        except (BenchError, OSError, HTTPException) as exc:
+            figures[name] = Figure(f"{name} failed: {exc}", "", None, [])
+    return figures
 
 
 class _Bench:
@@ -72,6 +112,7 @@ class _Bench:
         self._directory = directory
         self._say = say
         self._running: dict[str, tuple[ServerProcess, Place]] = {}
+        self._peak: float | None = None  # requests a second
 
     def start(self, setting: Setting, peers: Sequence[Peer], rows: Sequence[RowResult]) -> None:
         """Start each that can be set up so; the others are absent from `rows`."""
@@ -97,17 +138,33 @@ class _Bench:
                 targets[name] = self._prepare(row, server, place)
             except BenchError as exc:
                 measured.give_up(name, str(exc))
+        try:
+            load = self._load(row, targets)
+        except BenchError as exc:
+            for name in targets:
+                measured.give_up(name, str(exc))
+            return
         for number in range(self._options.rounds):
             self._say(f"{row.name}: round {number + 1} of {self._options.rounds}")
             for name in list(targets):
                 try:
-                    sample = row.load(targets[name], self._options.seconds)
+                    sample = load(targets[name], self._options.seconds)
                     measured.samples.setdefault(name, []).append(sample)
                 except BenchError as exc:
                     measured.give_up(name, str(exc))
                     del targets[name]
                 finally:
                     self._running[name][0].forget_logs()
+
+    def _load(self, row: Row, targets: Mapping[str, Target]) -> Load:
+        """The row's; at a rate if it is of such a kind, the reference's greatest being found once for a setting."""
+        if row.share is None:
+            return row.load
+        if self._peak is None:
+            if REFERENCE not in targets:
+                raise BenchError(f"the rate is a share of what {REFERENCE} can do, and that does not run")
+            self._peak = find_peak(targets[REFERENCE], self._options.seconds)
+        return at_rate(row.share * self._peak)
 
     def _prepare(self, row: Row, server: ServerProcess, place: Place) -> Target:
         """Check the answers, and let the server get warm. Raises `BenchError`."""

@@ -69,11 +69,11 @@ class ServerProcess:
 
     def cpu_seconds(self) -> float:
         """User and system time of all its processes so far; those that ended are in their parent's."""
-        return sum(_cpu_seconds(pid) for pid in self.pids())
+        return sum(cpu_seconds(pid) for pid in self.pids())
 
     def memory_bytes(self) -> int:
         """Resident, a page that several processes share divided among them (PSS)."""
-        return sum(_memory_bytes(pid) for pid in self.pids())
+        return sum(memory_bytes(pid) for pid in self.pids())
 
     def has_ended(self) -> bool:
         return self._process.poll() is not None
@@ -139,15 +139,17 @@ def _end(process: subprocess.Popen[bytes]) -> None:
             process.wait()
 
 
-def _cpu_seconds(pid: int) -> float:
+def cpu_seconds(pid: int) -> float:
+    """User and system time of a process and of those of its children that it has waited for; 0 if it is gone."""
     try:
         fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
     except (FileNotFoundError, ProcessLookupError):
         return 0.0
-    return sum(map(int, fields[11:15])) / TICKS  # utime, stime, and the same of children that were waited for
+    return sum(map(int, fields[11:15])) / TICKS  # utime, stime, cutime, cstime
 
 
-def _memory_bytes(pid: int) -> int:
+def memory_bytes(pid: int) -> int:
+    """What is resident of a process, its share of what several share; 0 if it is gone."""
     try:
         rollup = Path(f"/proc/{pid}/smaps_rollup").read_text()
     except (FileNotFoundError, ProcessLookupError):

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from benchmarks.peers.registry import OURS, REFERENCE
 from benchmarks.processes import BenchError
-from benchmarks.results import Results, RowResult, Spread
+from benchmarks.results import Results, RowResult, Spread, spread_of
 
 README = Path(__file__).resolve().parent.parent / "README.md"
 BEGIN = "<!-- What follows is generated from benchmarks/results/latest.json: python -m benchmarks report -->"
@@ -61,6 +61,8 @@ def render_all(results: Results) -> str:
     parts += [f"- {results.options['rounds']} rounds of {results.options['seconds']:g} s", ""]
     parts += ["## Against each other", "", "Medians, and in brackets the least and the greatest.", ""]
     parts += render_summary(results)
+    if results.figures:
+        parts += ["", "## Promises", "", *render_figures(results)]
     for name, row in results.rows.items():
         parts += ["", f"## {row.title} (`{name}`)", "", *_details(results, row)]
         parts += [f"\n{_title(results, peer)}: {reason.splitlines()[0]}" for peer, reason in row.absent.items()]
@@ -81,6 +83,19 @@ def render_summary(results: Results) -> list[str]:
         for row in results.rows.values()
     ]
     return _table(head, rows)
+
+
+def render_figures(results: Results) -> list[str]:
+    """A line for each figure."""
+    rows = [
+        [
+            figure.title,
+            f"{_show(spread_of(figure.values))} {figure.unit}",
+            NONE if figure.target is None else f"≤ {figure.target:g} {figure.unit}",
+        ]
+        for figure in results.figures.values()
+    ]
+    return _table(["what", "measured", "target"], rows)
 
 
 def _details(results: Results, row: RowResult) -> list[str]:

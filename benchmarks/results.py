@@ -56,6 +56,16 @@ def spread_of(values: Sequence[float | None]) -> Spread | None:
 
 
 @dataclass(frozen=True, slots=True)
+class Figure:
+    """One number that was aimed at: `values` of several tries, in `unit`; at most `target` is wanted."""
+
+    title: str
+    unit: str
+    target: float | None
+    values: Sequence[float]
+
+
+@dataclass(frozen=True, slots=True)
 class Results:
     """A whole run. `peers`: by name, title and version, ours first. `options`: as they were given."""
 
@@ -63,6 +73,7 @@ class Results:
     options: Mapping[str, Any]
     peers: Mapping[str, Mapping[str, str]]
     rows: Mapping[str, RowResult]
+    figures: Mapping[str, Figure]
 
     def dump(self) -> str:
         """JSON; each sample on a line of its own, so that two runs can be compared."""
@@ -75,4 +86,6 @@ class Results:
         data = json.loads(text)
         for row in data["rows"].values():
             row["samples"] = {name: [Sample(**one) for one in many] for name, many in row["samples"].items()}
-        return cls(**{**data, "rows": {name: RowResult(**row) for name, row in data["rows"].items()}})
+        rows = {name: RowResult(**row) for name, row in data["rows"].items()}
+        figures = {name: Figure(**figure) for name, figure in data["figures"].items()}
+        return cls(**{**data, "rows": rows, "figures": figures})

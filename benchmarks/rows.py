@@ -18,7 +18,6 @@ Metric: TypeAlias = Literal["cpu_us", "p99_ms"]
 
 SITE = Setting("site")
 FRESH = Setting("fresh")  # as SITE, but nobody has had many connections to it
-MANY = Setting("many", hosts=10_000)
 TLS = Setting("tls", tls=True)
 HTTP2 = Setting("http2", tls=True, http2=True)
 IDLE = 10_000
@@ -26,7 +25,8 @@ IDLE = 10_000
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """`name` is for options and files, `title` for people. `metric` is what the ratio is of."""
+    """`name` is for options and files, `title` for people. `metric` is what the ratio is of. With a `share`, `load` is
+    replaced by requests at set times, at that share of the greatest rate that the reference can do."""
 
     name: str
     title: str
@@ -35,6 +35,18 @@ class Row:
     load: Load
     target: float | None
     metric: Metric = "cpu_us"
+    share: float | None = None
+
+
+def _hosts(number: int, target: float | None = None) -> Row:
+    setting = Setting(f"hosts-{number}", hosts=number)
+    return Row(setting.name, f"{number:,} hosts, Zipf", setting, work.many_hosts, loads.wrk, target)
+
+
+def _latency(percent: int, target: float | None = None) -> Row:
+    title = f"p99 at {percent}% of nginx's greatest rate"
+    asked = work.browsers_over_pages
+    return Row(f"latency-{percent}", title, SITE, asked, loads.clients, target, "p99_ms", percent / 100)
 
 
 ROWS = (
@@ -48,15 +60,15 @@ ROWS = (
     Row("100kb", "100 KB", SITE, work.image, loads.wrk, 1.0),
     Row("10mb", "10 MB", SITE, work.video, loads.wrk, 1.15),
     Row("range", "1 MB range of 10 MB", SITE, work.video_range, loads.wrk, 1.15),
-    # wrk reads 8 KB at a time, so that it is the slower side; these are read by a client that throws away.
-    Row("100kb-sink", "100 KB to a client that copies nothing", SITE, work.image, loads.clients, None),
-    Row("10mb-sink", "10 MB to a client that copies nothing", SITE, work.video, loads.clients, None),
-    Row("range-sink", "1 MB range to a client that copies nothing", SITE, work.video_range, loads.clients, None),
     Row("connect", "a new connection for each request", SITE, work.new_connections, loads.wrk, 1.3),
-    Row("idle", "1,000 browsers beside 10,000 idle connections", FRESH, work.browsers_over_pages,
+    _latency(70, 1.2),
+    Row("idle", f"1,000 browsers beside {IDLE:,} idle connections", FRESH, work.browsers_over_pages,
         loads.clients_beside_idle(IDLE), 1.0),
-    Row("hosts", "10,000 hosts, Zipf", MANY, work.many_hosts, loads.wrk, 0.9),
+    _hosts(10_000, 0.9),
     Row("tls", "TLS 1.3, identical heads", TLS, work.one_page, loads.wrk, 1.0),
     Row("handshake", "a new TLS connection for each request", TLS, work.new_connections, loads.wrk, 1.5),
     Row("http2", "HTTP/2 over TLS, identical heads", HTTP2, work.one_page, loads.h2load, 0.8),
+    # Further points of the curves.
+    *(_latency(percent) for percent in (10, 30, 50, 90)),
+    *(_hosts(number) for number in (1, 10, 100, 1000)),
 )  # fmt: skip

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 
 from benchmarks.corpus import BROWSERS, DOMAIN, IMAGE, PAGES, SCRIPT, VIDEO, Corpus, browser_heads, page_path, zipf
 
-MARK = b"{number}"  # in a request: where it differs each time that it is sent
 CONNECTIONS = 64
 DRAWS = 65_536  # of hosts, before the sequence starts again
 

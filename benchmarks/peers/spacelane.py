@@ -9,7 +9,7 @@ import sys
 import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -51,14 +51,12 @@ class Control:
         self.port = port
 
     def is_ready(self) -> bool:
-        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=5)
-        try:
-            connection.request("GET", "/readyz")
-            return connection.getresponse().status == 200
-        except OSError:
-            return False
-        finally:
-            connection.close()
+        with closing(self.connect()) as connection:
+            try:
+                connection.request("GET", "/readyz")
+                return connection.getresponse().status == 200
+            except OSError:
+                return False
 
     def deploy(self, directory: Path, domain: str) -> None:
         """Publish a directory, as anybody would."""
@@ -74,17 +72,29 @@ class Control:
             list(pool.map(self._register_some, [hosts[first::CALLERS] for first in range(CALLERS)]))
 
     def _register_some(self, hosts: Sequence[str]) -> None:
-        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=60)
-        try:
+        with closing(self.connect()) as connection:
             for host in hosts:
-                self.call(connection, f"space/@{SPACE}/site/create", {"domain": host, "prefix": host})
-        finally:
-            connection.close()
+                self.create_site(connection, host, host)
 
-    def call(self, connection: http.client.HTTPConnection, path: str, body: dict[str, Any]) -> dict[str, Any]:
-        """A call of the API that has to succeed: what it answers."""
-        headers = {"Authorization": f"Bearer {KEY}", "Content-Type": "application/json"}
-        connection.request("POST", f"/api/v1/{path}", json.dumps(body), headers)
+    def connect(self) -> http.client.HTTPConnection:
+        """For several calls."""
+        return http.client.HTTPConnection("127.0.0.1", self.port, timeout=60)
+
+    def create_space(self, connection: http.client.HTTPConnection, alias: str) -> None:
+        self._post(connection, "space/create", json.dumps({"alias": alias}).encode(), "application/json")
+
+    def create_site(self, connection: http.client.HTTPConnection, domain: str, prefix: str = "") -> None:
+        """A site that shows a folder of what was deployed, or all of it."""
+        body = {"domain": domain, "prefix": prefix}
+        self._post(connection, f"space/@{SPACE}/site/create", json.dumps(body).encode(), "application/json")
+
+    def upload(self, connection: http.client.HTTPConnection, space: str, path: str, content: bytes) -> None:
+        self._post(connection, f"space/@{space}/storage/upload/{path}", content, "application/octet-stream")
+
+    def _post(self, connection: http.client.HTTPConnection, path: str, body: bytes, kind: str) -> dict[str, Any]:
+        """A call that has to succeed: what it answers."""
+        headers = {"Authorization": f"Bearer {KEY}", "Content-Type": kind}
+        connection.request("POST", f"/api/v1/{path}", body, headers)
         response = connection.getresponse()
         answer: dict[str, Any] = json.load(response)
         if response.status != 200:
