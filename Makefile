@@ -8,10 +8,10 @@ STAMP := .venv/.installed
 PURE := server/doors/head.py,server/doors/log_format.py,server/edge/codings.py,server/edge/conditions.py,server/edge/digests.py,server/edge/header_rules.py,server/edge/hosts.py,server/edge/media_types.py,server/edge/paths.py,server/edge/path_index.py,server/edge/patterns.py,server/edge/redirect_checks.py,server/edge/redirect_index.py,server/edge/redirect_rules.py,server/edge/redirects.py,server/edge/request.py,server/edge/response.py,server/edge/rule_lines.py,server/edge/visitor.py
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo serve test check bench clean
+.PHONY: help setup demo serve test check bench bench-deps bench-smoke clean
 
 help:  ## list these targets
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' Makefile
 
 setup: $(STAMP)  ## make the virtual environment, .venv
 
@@ -31,8 +31,16 @@ check: $(STAMP)  ## format, lint, types, tests, coverage
 	$(BIN)/python -m pytest -n auto --cov --cov-report=term
 	$(BIN)/coverage report --include=$(PURE) --fail-under=100
 
-bench: $(STAMP)  ## run the benchmarks
+bench: $(STAMP)  ## compare with other servers: an hour, then a new table in the README
 	$(BIN)/python -m benchmarks
+	$(BIN)/python -m benchmarks report
+
+bench-deps: $(STAMP)  ## install those servers and what drives them (Debian, as root)
+	benchmarks/peers/install.sh
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt --no-build-isolation -e '.[bench]'
+
+bench-smoke: $(STAMP)  ## see whether the comparison works here: a few minutes, no figures
+	$(BIN)/python -m benchmarks --quick
 
 clean:  ## remove what the other targets made; published sites stay
 	rm -rf .venv .coverage* .mypy_cache .pytest_cache .ruff_cache .hypothesis build dist *.egg-info

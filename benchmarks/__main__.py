@@ -20,6 +20,7 @@ from benchmarks.measure import Options, measure
 from benchmarks.network import CONGESTION_CONTROL, congestion_control, enter_own_network
 from benchmarks.peers.registry import OURS, PEERS
 from benchmarks.processes import BenchError
+from benchmarks.profiler import profile
 from benchmarks.report import README, insert, render_all, render_readme, render_summary
 from benchmarks.results import LATEST, Results
 from benchmarks.rows import ROWS
@@ -31,12 +32,13 @@ examples:
   python -m benchmarks --quick                         everything for a moment: does it all work here?
   python -m benchmarks --rows browsers,304 --peers nginx   ourselves and nginx, two rows
   python -m benchmarks --list                          what rows and peers there are
+  python -m benchmarks profile 404                     where our time goes in a row
   python -m benchmarks report                          the README's table and the pictures, from the latest whole run
 
 Peers are installed by `make bench-deps`; those that are absent are left out. docs/benchmarks.md says how to read the
 figures.
 """
-QUICK = Options(rounds=1, seconds=0.5, most_hosts=100)
+QUICK = Options(rounds=1, seconds=0.5, most_hosts=50)
 FILES = 65_536  # descriptors that we ask for: the idle row wants 11,000 on each side
 
 
@@ -47,6 +49,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         if options.command == "report":
             return report(options.check)
+        if options.command == "profile":
+            return profile_row(options.row, options.seconds)
         if options.list:
             return list_names()
         return run(options)
@@ -73,9 +77,12 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--list", action="store_true", help="print the rows and the peers, and stop")
     parser.add_argument("--out", type=Path, metavar="FILE", help="JSON file (default: results/latest.json, or "
                         "results/part.json where not everything was asked for)")  # fmt: skip
-    commands = parser.add_subparsers(dest="command", metavar="report", required=False)
+    commands = parser.add_subparsers(dest="command", title="instead of a run", required=False)
     reporting = commands.add_parser("report", help="write the README's table and the pictures from the latest run")
     reporting.add_argument("--check", action="store_true", help="only say whether the README is of that run")
+    profiling = commands.add_parser("profile", help="write a flame graph and a list of symbols of our server in a row")
+    profiling.add_argument("row", metavar="ROW", help="its name, as --list has it")
+    profiling.add_argument("--seconds", type=float, default=10.0, help="of load (default 10)")
     return parser
 
 
@@ -131,6 +138,17 @@ def report(check: bool) -> int:
 
     draw(results, LATEST.parent)
     README.write_text(wanted)
+    return 0
+
+
+def profile_row(name: str, seconds: float) -> int:
+    """Say where our server's time goes."""
+    row = next((row for row in ROWS if row.name == name), None)
+    if row is None:
+        raise BenchError(f"there is no row {name}; see --list")
+    _prepare()
+    for path in profile(row, seconds, LATEST.parent, _say):
+        print(path)
     return 0
 
 

@@ -8,9 +8,11 @@ import io
 import re
 import socket
 import ssl
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
+
+import httpx
 
 from benchmarks.corpus import DOMAIN, Corpus
 from benchmarks.generator import MARK
@@ -34,15 +36,32 @@ DECODERS: Mapping[str, Callable[[bytes], bytes]] = {"br": _brotli, "gzip": gzip.
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """`length` is that of all its bytes, head included."""
+    """`length` is that of all its bytes, head included; by HTTP/2, of the body. Names of headers are in any case."""
 
     status: int
-    headers: http.client.HTTPMessage
+    headers: Mapping[str, str]
     body: bytes
     length: int
 
 
-class Visitor:
+class Visitor(Protocol):
+    """Asks a server for one thing after another."""
+
+    def ask(self, request: bytes) -> Answer:
+        """Send it and read the whole answer. Raises `BenchError` if there is none."""
+        ...
+
+    def close(self) -> None:
+        """Let go of the connection."""
+        ...
+
+
+def visit(place: Place) -> Visitor:
+    """By the protocol that the server is driven by."""
+    return _Http2(place) if place.setting.http2 else _Http1(place)
+
+
+class _Http1:
     """A connection that is opened anew if the server closes it."""
 
     def __init__(self, place: Place) -> None:
@@ -50,7 +69,6 @@ class Visitor:
         self._sock: socket.socket | None = None
 
     def ask(self, request: bytes) -> Answer:
-        """Send it and read the whole answer. Raises `BenchError` if there is none."""
         try:
             if self._sock is None:
                 self._sock = self._connect()
@@ -69,8 +87,7 @@ class Visitor:
         sock = socket.create_connection(("127.0.0.1", self._place.port), timeout=30)
         if not self._place.setting.tls:
             return sock
-        context = ssl.create_default_context(cafile=str(self._place.certificate.authority))
-        return context.wrap_socket(sock, server_hostname=DOMAIN)
+        return _tls(self._place).wrap_socket(sock, server_hostname=DOMAIN)
 
     def _read(self, sock: socket.socket) -> Answer:
         counted = _Counted(sock)
@@ -81,7 +98,7 @@ class Visitor:
         response.close()
         if closes:
             self.close()
-        return Answer(response.status, response.msg, body, counted.count)
+        return Answer(response.status, response.headers, body, counted.count)  # type: ignore[arg-type]
 
 
 class _Counted(io.RawIOBase):
@@ -101,6 +118,43 @@ class _Counted(io.RawIOBase):
         got = self._sock.recv_into(buffer)
         self.count += got
         return got
+
+
+class _Http2:
+    """The same over HTTP/2."""
+
+    def __init__(self, place: Place) -> None:
+        self._url = f"https://127.0.0.1:{place.port}"
+        self._http = httpx.Client(http1=False, http2=True, verify=_tls(place, _OnlyHttp2), timeout=30)
+        self._http.headers.clear()  # its own, `Connection` among them, which HTTP/2 forbids
+
+    def ask(self, request: bytes) -> Answer:
+        host, path = target(request)
+        lines = (line.partition(": ") for line in request.decode().split("\r\n")[1:] if line)
+        # Connection is no header of HTTP/2.
+        headers = {name: value for name, _, value in lines if name != "Connection"}
+        try:
+            answer = self._http.get(self._url + path, headers=headers, extensions={"sni_hostname": host})
+        except httpx.TransportError as exc:
+            raise BenchError(f"no answer to {_line(request)} over HTTP/2: {exc!r}") from exc
+        return Answer(answer.status_code, answer.headers, answer.content, len(answer.content))
+
+    def close(self) -> None:
+        self._http.close()
+
+
+class _OnlyHttp2(ssl.SSLContext):
+    """httpx offers HTTP/1.1 first even where it is to speak nothing but HTTP/2, and some servers take what is first."""
+
+    def set_alpn_protocols(self, _protocols: Iterable[str]) -> None:
+        super().set_alpn_protocols(["h2"])
+
+
+def _tls(place: Place, kind: type[ssl.SSLContext] = ssl.SSLContext) -> ssl.SSLContext:
+    """A context that trusts the server's certificate and nothing else."""
+    context = kind(ssl.PROTOCOL_TLS_CLIENT)
+    context.load_verify_locations(place.certificate.authority)
+    return context
 
 
 def check(work: Work, corpus: Corpus, visitor: Visitor) -> dict[str, int]:

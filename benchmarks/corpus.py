@@ -15,9 +15,9 @@ from pathlib import Path
 DOMAIN = "bench.localhost"
 PAGES = 20
 PAGE_BYTES = 1024
-IMAGE = "/image.webp"  # 100 KB
+IMAGE = "/media/image.webp"  # 100 KB
 SCRIPT = "/assets/script.js"  # 100 KB, compressible; a folder of its own, so that a peer can treat it specially
-VIDEO = "/video.mp4"  # 10 MB
+VIDEO = "/media/video.mp4"  # 10 MB
 KB, MB = 1024, 1024 * 1024
 BROWSERS = 1000
 NUMBER_DIGITS = 10  # of a number that stands in a request, so that all are equally long
@@ -93,14 +93,20 @@ def make_corpus(directory: Path, hosts: int) -> Corpus:
 
 def make_script(draw: random.Random, size: int) -> bytes:
     """JavaScript of a sort, `size` bytes, which compresses to about a quarter, as minified scripts do."""
-    names = ["".join(draw.choices("abcdefghijklmnopqrstuvwxyz", k=draw.randint(1, 9))) for _ in range(900)]
-    verbs = ["function", "return", "const", "if", "else", "for", "await", "new", "this", "null", "typeof", "=>"]
-    marks = ["(", ")", "{", "}", ";", ",", ".", "=", "===", "+", "[", "]", "&&", "||", "!", '"', ":"]
+    names = ["".join(draw.choices("abcdefghijklmnopqrstuvwxyz", k=draw.randint(1, 9))) for _ in range(500)]
+    shapes = (
+        "const {}={}.{};",
+        "if({}==={})return {};",
+        "{}.{}({},{});",
+        "function {}({},{}){{",
+        "}}return {}.{}||{}",
+        "{}+{},",
+    )
+    popular = [1 / rank for rank in range(1, len(names) + 1)]
     parts: list[str] = []
     length = 0
     while length < size:
-        word = draw.choices((draw.choice(names), draw.choice(verbs), str(draw.randint(0, 9999))), (6, 2, 1))[0]
-        parts.append(word + draw.choice(marks))
+        parts.append(draw.choice(shapes).format(*draw.choices(names, popular, k=4)))
         length += len(parts[-1])
     return "".join(parts).encode()[:size]
 

@@ -21,7 +21,7 @@ import sys
 import time
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import suppress
+from contextlib import closing, suppress
 from dataclasses import asdict, dataclass
 from itertools import cycle
 from typing import TypeAlias
@@ -130,14 +130,25 @@ class Generator:
         self._buffer = bytearray(BUFFER)
         self._epoll = select.epoll()
         self._connections: dict[int, Connection] = {}
+        self._idle: list[Connection] = []
+
+    def connect(self) -> None:
+        """Open them all. Raises `WrongAnswer`, `OSError`."""
+        plan = self._plan
         numbered = None if plan.numbers is None else _numbered(plan.clients[0], plan.numbers)
         for exchanges in plan.clients:
             connection = Connection(plan.port, numbered or cycle(exchanges))
             self._connections[connection.sock.fileno()] = connection
             self._epoll.register(connection.sock, select.EPOLLIN)
-        self._idle = [Connection(plan.port, cycle(plan.clients[0])) for _ in range(plan.idle)]
-        for connection in self._idle:
-            self._exchange_once(connection)
+        for _ in range(plan.idle):
+            self._idle.append(Connection(plan.port, cycle(plan.clients[0])))
+            self._exchange_once(self._idle[-1])
+
+    def close(self) -> None:
+        """Close them all."""
+        for connection in [*self._connections.values(), *self._idle]:
+            connection.sock.close()
+        self._epoll.close()
 
     def _exchange_once(self, connection: Connection) -> None:
         connection.sock.setblocking(True)
@@ -235,18 +246,18 @@ def percentile(values: Sequence[float], share: float) -> float:
 
 
 def run(plan: Plan, wait: Callable[[], object]) -> Tally:
-    """Connect, call `wait`, and send. Raises `WrongAnswer`."""
-    generator = Generator(plan)
-    gc.disable()
-    wait()
-    used = time.process_time()
+    """Connect, call `wait`, and send. Raises `WrongAnswer`, `OSError`."""
     late: list[float] = []
     unanswered = 0
-    if plan.rate is None:
-        latencies, seconds = generator.run_closed()
-    else:
-        latencies, seconds, late, unanswered = generator.run_open(plan.rate)
-    busy = (time.process_time() - used) / seconds
+    with closing(Generator(plan)) as generator:
+        generator.connect()
+        wait()
+        used = time.process_time()
+        if plan.rate is None:
+            latencies, seconds = generator.run_closed()
+        else:
+            latencies, seconds, late, unanswered = generator.run_open(plan.rate)
+        busy = (time.process_time() - used) / seconds
     latencies.sort()
     return Tally(
         requests=len(latencies) - unanswered,
@@ -263,6 +274,7 @@ def run(plan: Plan, wait: Callable[[], object]) -> Tally:
 def main() -> None:
     """Talk to whoever started it."""
     plan: Plan = pickle.load(sys.stdin.buffer)
+    gc.disable()  # its pauses would be taken for the server's
 
     def wait() -> None:
         print("ready", flush=True)

@@ -222,7 +222,9 @@ def h2load(target: Target, seconds: float) -> Sample:
     before = target.server.cpu_seconds()
     said, busy = _run(target, [*command, f"https://{DOMAIN}:{place.port}{path}"], seconds)
     cpu = target.server.cpu_seconds() - before
-    requests, rate = parse_h2load(said)
+    requests, rate, received = parse_h2load(said)
+    if abs(received / requests - sum(target.lengths.values()) / len(target.lengths)) > 1:
+        raise BenchError(f"answers had {received / requests:.0f} bytes while it was timed")
     taken = sorted(int(line.split("\t")[2]) / 1e3 for line in log.read_text().splitlines())
     return Sample(
         requests=requests,
@@ -236,15 +238,16 @@ def h2load(target: Target, seconds: float) -> Sample:
     )
 
 
-def parse_h2load(said: str) -> tuple[int, float]:
-    """(requests, a second) of h2load's report. Raises `BenchError` if one failed."""
+def parse_h2load(said: str) -> tuple[int, float, int]:
+    """(requests, requests a second, bytes of content) of h2load's report. Raises `BenchError` if a request failed."""
     counts = re.search(r"requests: \d+ total, \d+ started, (\d+) done, (\d+) succeeded, (\d+) failed", said)
     rate = re.search(r"finished in [\d.]+\w+, ([\d.]+) req/s", said)
-    if not counts or not rate or not int(counts[2]):
+    content = re.search(r"\((\d+)\) data", said)
+    if not counts or not rate or not content or not int(counts[2]):
         raise BenchError(f"h2load got no answers: {said[-300:]}")
     if counts[1] != counts[2] or int(counts[3]):
         raise BenchError(f"answers went wrong while it was timed: {counts[0]}")
-    return int(counts[2]), float(rate[1])
+    return int(counts[2]), float(rate[1]), int(content[1])
 
 
 def _run(target: Target, command: Sequence[str], seconds: float) -> tuple[str, float]:

@@ -7,13 +7,13 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
 from dataclasses import dataclass, replace
 from http.client import HTTPException
 from pathlib import Path
 
 from benchmarks.certificates import make_certificate
-from benchmarks.checks import Visitor, check
+from benchmarks.checks import Visitor, check, visit
 from benchmarks.corpus import DOMAIN, Corpus, make_corpus
 from benchmarks.loads import Load, Target, at_rate, find_peak
 from benchmarks.peers.base import Certificate, Peer, Place, Setting
@@ -135,7 +135,7 @@ class _Bench:
         targets: dict[str, Target] = {}
         for name, (server, place) in self._running.items():
             try:
-                targets[name] = self._prepare(row, server, place)
+                targets[name] = prepare(row, server, place, min(WARM_SECONDS, self._options.seconds))
             except BenchError as exc:
                 measured.give_up(name, str(exc))
         try:
@@ -166,18 +166,16 @@ class _Bench:
             self._peak = find_peak(targets[REFERENCE], self._options.seconds)
         return at_rate(row.share * self._peak)
 
-    def _prepare(self, row: Row, server: ServerProcess, place: Place) -> Target:
-        """Check the answers, and let the server get warm. Raises `BenchError`."""
-        memory = server.memory_bytes()
-        visitor = Visitor(place)
-        try:
-            work = row.work(Scene(self._corpus, place.setting.hosts, _validators(visitor)))
-            lengths = check(work, self._corpus, visitor)
-        finally:
-            visitor.close()
-        target = Target(server, place, work, lengths, cores()[1], memory)
-        row.load(target, min(WARM_SECONDS, self._options.seconds))
-        return target
+
+def prepare(row: Row, server: ServerProcess, place: Place, seconds: float = WARM_SECONDS) -> Target:
+    """Check the answers, and let the server get warm by the row's load. Raises `BenchError`."""
+    memory = server.memory_bytes()
+    with closing(visit(place)) as visitor:
+        work = row.work(Scene(place.corpus, place.setting.hosts, _validators(visitor)))
+        lengths = check(work, place.corpus, visitor)
+    target = Target(server, place, work, lengths, cores()[1], memory)
+    row.load(target, seconds)
+    return target
 
 
 def _validators(visitor: Visitor) -> Validators:

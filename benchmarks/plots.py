@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import matplotlib as mpl
 from matplotlib.axes import Axes
@@ -19,7 +20,7 @@ COLOURS = {
     "starlette": "#9a9a9a",
     "whitenoise": "#c9c9c9",
 }
-STYLE = {
+STYLE: Any = {  # matplotlib names each key it knows in its type
     "svg.fonttype": "none",  # text stays text
     "svg.hashsalt": "spacelane",
     "font.family": "sans-serif",
@@ -57,14 +58,23 @@ def draw_cpu(results: Results) -> Figure | None:
         known = [spread for _, spread in spreads if spread]
         reach = [[s.median - s.min for s in known], [s.max - s.median for s in known]]
         medians = [spread.median for spread in known]
-        bars = {"color": COLOURS.get(peer), "label": about["title"], "error_kw": {"elinewidth": 0.6}}
-        axes.barh(places, medians, height, xerr=reach, **bars)
+        axes.barh(
+            places,
+            medians,
+            height,
+            xerr=reach,
+            color=COLOURS.get(peer),
+            label=about["title"],
+            error_kw={"elinewidth": 0.6},
+        )
     axes.set_yticks(range(len(rows)), [row.title for row in rows])
     axes.invert_yaxis()
     axes.set_xscale("log")
+    axes.set_xlim(left=1)
+    axes.xaxis.set_major_formatter("{x:,g}")
     axes.set_xlabel("µs of the server's CPU for a request: shorter is better")
     axes.grid(axis="x")
-    axes.legend(loc="lower right", frameon=False)
+    _add_legend(axes)
     return figure
 
 
@@ -114,6 +124,8 @@ def _draw_lines(
     for peer, about in results.peers.items():
         spreads = {number: row.spread(peer, metric) for number, row in series.items()}
         points = {number: spread.median for number, spread in spreads.items() if spread}
+        if not points:
+            continue
         axes.plot(list(points), list(points.values()), "o-", color=COLOURS.get(peer), label=about["title"])
     axes.set_xlabel(labels[0])
     axes.set_ylabel(labels[1])
@@ -121,9 +133,16 @@ def _draw_lines(
     axes.set_yscale(scales[1])
     if scales[1] == "linear":
         axes.set_ylim(bottom=0)
+    for axis in (axes.xaxis, axes.yaxis):
+        axis.set_major_formatter("{x:,g}")
     axes.grid()
-    axes.legend(frameon=False)
+    _add_legend(axes)
     return figure
+
+
+def _add_legend(axes: Axes) -> None:
+    """Above the picture, where it hides nothing."""
+    axes.legend(loc="lower left", bbox_to_anchor=(0, 1), ncols=3, frameon=False)
 
 
 def _figure(width: float, height: float) -> tuple[Figure, Axes]:

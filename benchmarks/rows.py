@@ -40,7 +40,7 @@ class Row:
 
 def _hosts(number: int, target: float | None = None) -> Row:
     setting = Setting(f"hosts-{number}", hosts=number)
-    return Row(setting.name, f"{number:,} hosts, Zipf", setting, work.many_hosts, loads.wrk, target)
+    return Row(setting.name, f"{number:,} host{'s' * (number > 1)}, Zipf", setting, work.many_hosts, loads.wrk, target)
 
 
 def _latency(percent: int, target: float | None = None) -> Row:
@@ -67,7 +67,7 @@ ROWS = (
     _hosts(10_000, 0.9),
     Row("tls", "TLS 1.3, identical heads", TLS, work.one_page, loads.wrk, 1.0),
     Row("handshake", "a new TLS connection for each request", TLS, work.new_connections, loads.wrk, 1.5),
-    Row("http2", "HTTP/2 over TLS, identical heads", HTTP2, work.one_page, loads.h2load, 0.8),
+    Row("http2", "HTTP/2 over TLS, identical heads", HTTP2, work.one_page_by_few, loads.h2load, 0.8),
     # Further points of the curves.
     *(_latency(percent) for percent in (10, 30, 50, 90)),
     *(_hosts(number) for number in (1, 10, 100, 1000)),

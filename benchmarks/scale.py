@@ -12,12 +12,12 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from statistics import median
 from typing import TypeAlias
 
-from benchmarks.checks import Visitor, check, lengths_key
+from benchmarks.checks import check, lengths_key, visit
 from benchmarks.corpus import DOMAIN, NUMBER_DIGITS, Corpus, host_name
 from benchmarks.generator import Plan, percentile
 from benchmarks.loads import begin, generating
@@ -172,9 +172,11 @@ def _publish(stage: Stage, place: Place, control: Control, server: ServerProcess
     control.deploy(stage.corpus.published, DOMAIN)
     for pid in set(server.pids()) - set(edge_pids(server)):
         os.sched_setaffinity(pid, {stage.client_core})
-    visitor = Visitor(place)
+    visitor = visit(place)
     with closing(visitor):
         work = browsers_over_pages(Scene(stage.corpus, 0, lambda path: {}))
+        # Enough to keep the edge at work without a pause, and no queue that would be measured instead of it.
+        work = replace(work, clients=work.clients[:CONNECTIONS])
         return work, check(work, stage.corpus, visitor)
 
 
@@ -236,7 +238,7 @@ def _changing(control: Control) -> Iterator[None]:
 def _wait_for(place: Place, asked: bytes) -> None:
     """Ask on a new connection, which any worker may get, until the answer is 200."""
     while True:
-        with closing(Visitor(place)) as visitor:
+        with closing(visit(place)) as visitor:
             if visitor.ask(asked).status == 200:
                 return
 
@@ -245,7 +247,7 @@ def _ask_each(place: Place, hosts: Sequence[str]) -> list[float]:
     """Seconds that each host's page took, asked one after the other on one connection."""
     head = one_browser()
     taken = []
-    with closing(Visitor(place)) as visitor:
+    with closing(visit(place)) as visitor:
         for host in hosts:
             asked = request("/page-01.html", head, host)
             begun = time.perf_counter()
@@ -259,7 +261,7 @@ def _ask_each(place: Place, hosts: Sequence[str]) -> list[float]:
 def _ask_numbered(stage: Stage, place: Place, path: bytes, host: bytes, status: int, count: int) -> None:
     """Each of `count` requests once, `{number}` in path or host being another in each."""
     asked = request(path.decode(), one_browser(), host.decode())
-    with closing(Visitor(place)) as visitor:
+    with closing(visit(place)) as visitor:
         length = visitor.ask(asked.replace(b"{number}", b"0" * NUMBER_DIGITS)).length
     plan = Plan(place.port, [[(asked, length)]] * CONNECTIONS, status, LONG, numbers=range(count))
     with generating(stage.client_core, plan) as process:

@@ -81,6 +81,11 @@ def one_page(_scene: Scene) -> Work:
     return same(page_path(1))
 
 
+def one_page_by_few(_scene: Scene) -> Work:
+    """Half as many connections, for where each has several requests under way."""
+    return same(page_path(1), connections=CONNECTIONS // 2)
+
+
 def different_heads(_scene: Scene) -> Work:
     """The user agent and the cookie change with each request."""
     agent = "Mozilla/5.0 (X11; Linux x86_64; rv:{number}) Gecko/20100101 Firefox/128.0"
