@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from server.edge.conditions import MAX_RANGES, finish, http_date, parse_http_date, parse_range
+from server.edge.conditions import MAX_ELEMENTS, MAX_RANGES, finish, http_date, parse_http_date, parse_range
 from server.edge.request import Request
 from server.edge.response import Content, Parts, Representation, Span, file_representation, page, redirect
 from storage.models import Blob
@@ -299,3 +299,8 @@ def test_what_is_no_date(text: str) -> None:
 @given(st.integers(0, 253_402_300_799))
 def test_dates_round_trip(seconds: int) -> None:
     assert parse_http_date(http_date(seconds).decode()) == seconds
+
+
+def test_a_range_of_very_many_elements_is_not_read() -> None:
+    assert parse_range("bytes=" + "1-1," * (MAX_ELEMENTS - 1), 10) == ((1, 2),)
+    assert parse_range("bytes=" + "1-1," * MAX_ELEMENTS, 10) is None

@@ -56,6 +56,7 @@ class World:
         self.here = [False] * COMINGS  # certainly
         self.gone = [True] * COMINGS  # certainly
         self.moves = [0] * COMINGS  # how often one of these two has changed
+        self.last_deletion = [float("-inf")] * COMINGS  # infinite while it is under way
         self.kills = 0
         self.last_kill = float("-inf")  # infinite while it is not yet made good
         self.last_reload = float("-inf")  # likewise
@@ -104,10 +105,11 @@ class Visitor(Actor):
 
     _last = False  # the server has said so
     _answered = 0  # requests on this connection
+    _been: frozenset[int] = frozenset()  # at sites that may be deleted, on this connection
 
     def step(self) -> None:
-        began = time.monotonic()
-        self._answered = 0
+        began = connected = time.monotonic()
+        self._answered, self._been = 0, frozenset()
         try:
             with Wire(self.world.serve.edge_port) as wire:
                 for _ in range(self.random.choice([1, 5, 100])):
@@ -127,6 +129,8 @@ class Visitor(Actor):
                 self.world.answers["broken by a kill"] += 1
             elif self.world.last_reload >= began - 1 and self._answered:
                 self.world.answers["closed while idle"] += 1
+            elif any(self.world.last_deletion[place] >= connected for place in self._been):
+                self.world.answers["closed with a site"] += 1  # that was deleted; all who were there are
             else:
                 raise AssertionError(f"a connection broke, and nobody was killed: {exc!r}") from exc
 
@@ -184,6 +188,7 @@ class Visitor(Actor):
     def see_comings(self, wire: Wire) -> None:
         world, place = self.world, self.random.randrange(COMINGS)
         here, gone, moves = world.here[place], world.gone[place], world.moves[place]
+        self._been |= {place}
         status = self.ask(wire, f"c{place}.localhost", "/").status
         if moves == world.moves[place]:
             assert status == 200 or not here, f"site c{place} is there, and was answered with {status}"
@@ -218,8 +223,10 @@ class Publisher(Actor):
             self.change(world.here, place, to=True)
         else:
             self.change(world.here, place, to=False)
+            world.last_deletion[place] = float("inf")
             answer = httpx.post(f"{base}/{alias}/delete", json={}, headers=headers, timeout=30)
             self.change(world.gone, place, to=True)
+            world.last_deletion[place] = time.monotonic() + 1  # an idle worker learns of it a moment later
         assert answer.status_code == 200, answer.text
 
     def change(self, marks: list[bool], place: int, *, to: bool) -> None:
