@@ -90,7 +90,7 @@ def render_figures(results: Results) -> list[str]:
     rows = [
         [
             figure.title,
-            f"{_show(spread_of(figure.values))} {figure.unit}",
+            f"{_show(spread_of(figure.values))} {figure.unit}".rstrip(),
             NONE if figure.target is None else f"≤ {figure.target:g} {figure.unit}",
         ]
         for figure in results.figures.values()

@@ -106,6 +106,10 @@ def test_only_what_stands_between_the_marks_is_replaced() -> None:
 
 
 def test_the_readme_is_of_the_latest_run() -> None:
+    if not LATEST.exists():  # no whole run has been kept yet: then the README has no figures either
+        page = (Path(__file__).parent.parent.parent / "README.md").read_text()
+        assert f"{report.BEGIN}\n{report.END}\n" in page
+        return
     assert command.main(["report", "--check"]) == 0
     pictures = {"cpu.svg", "hosts.svg", "latency.svg"}
     assert {path.name for path in LATEST.parent.iterdir()} >= pictures | {"latest.json", "latest.md"}
