@@ -18,6 +18,8 @@ from urllib.parse import parse_qsl
 from pydantic import BeforeValidator, ByteSize, Field, SecretStr, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, NoDecode, PydanticBaseSettingsSource, SettingsConfigDict
 
+from server.token_secrets import find_problem
+
 ENV_PREFIX = "SPACELANE_"
 CONFIG_FILE = "spacelane.toml"
 MIN_ROOT_KEY = 8  # characters; enough to catch an empty or mistaken variable, the text asks for far more
@@ -104,6 +106,7 @@ def _check_database_url(url: str) -> None:
 
 ListenAddress = Annotated[Address, BeforeValidator(parse_address)]
 DomainList = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_split_commas)]
+SecretList = Annotated[tuple[SecretStr, ...], NoDecode, BeforeValidator(_split_commas)]
 
 
 class Settings(BaseSettings):
@@ -138,6 +141,10 @@ class Settings(BaseSettings):
     root_key: SecretStr | None = Field(
         default=None, description="A secret accepted as a full key, for containers and scripts; unset: one is made."
     )
+    token_secrets: SecretList | None = Field(
+        default=None,
+        description="What tokens are signed with, and behind a comma what they were before; unset: one is made.",
+    )
     cache_bytes: ByteSize = Field(
         default=ByteSize(128 * 1024 * 1024),
         ge=0,
@@ -167,6 +174,13 @@ class Settings(BaseSettings):
     def _check_root_key(cls, value: SecretStr | None) -> SecretStr | None:
         if value is not None and len(value.get_secret_value()) < MIN_ROOT_KEY:
             raise ValueError(f"is shorter than {MIN_ROOT_KEY} characters: use what `openssl rand -hex 32` prints")
+        return value
+
+    @field_validator("token_secrets")
+    @classmethod
+    def _check_token_secrets(cls, value: tuple[SecretStr, ...] | None) -> tuple[SecretStr, ...] | None:
+        if value is not None and (problem := find_problem([secret.get_secret_value() for secret in value])):
+            raise ValueError(problem)
         return value
 
     @model_validator(mode="after")
@@ -259,7 +273,7 @@ def _show(name: str, value: object) -> str:
     match value:
         case None:
             return "(unset)"
-        case SecretStr():
+        case SecretStr() | (SecretStr(), *_):
             return "(secret)"
         case ByteSize():
             return value.human_readable()

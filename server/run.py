@@ -27,6 +27,7 @@ from server.logs import configure_logging, get_logger
 from server.node import NodeMap, NodeMapError
 from server.root_key import ROOT_KEY_FILE, RootKeyError, make_root_key
 from server.stores import migrate_stores, open_stores
+from server.token_secrets import TOKEN_SECRETS_FILE, make_token_secrets
 from storage.errors import StorageError
 
 LOCK_FILE = "lock"
@@ -48,12 +49,14 @@ def serve(settings: Settings, on_ready: Callable[[Settings], None] | None = None
         worker.tls_context(settings)  # so that a bad certificate is told before anything starts
         _lock(settings.data_dir)
         edge, control = _bind(settings.edge), _bind(settings.control)
-        root_key_hash = _prepare(settings)
+        root_key_hash, token_secrets = _prepare(settings)
     except (StartError, StorageError, NodeMapError, TlsError) as exc:
         print(f"spacelane cannot start: {exc}", file=sys.stderr)
         return 1
     settings = settings.model_copy(update={"edge": _bound(edge), "control": _bound(control)})
-    task = worker.Task(settings=settings, edge=edge, control=control, root_key_hash=root_key_hash)
+    task = worker.Task(
+        settings=settings, edge=edge, control=control, root_key_hash=root_key_hash, token_secrets=token_secrets
+    )
     threading.Thread(target=_announce, args=(settings, on_ready), daemon=True).start()
     if settings.worker_count == 1:
         worker.run(task)
@@ -73,21 +76,23 @@ def _lock(directory: Path) -> None:
         raise StartError(f"the data directory {directory}: {exc.strerror}; choose another with --data-dir") from exc
 
 
-def _prepare(settings: Settings) -> str:
-    """Make what is missing; the hash of the root key."""
+def _prepare(settings: Settings) -> tuple[str, tuple[str, ...]]:
+    """Make what is missing; the hash of the root key, and what tokens are signed with."""
     directory = settings.data_dir
     try:
         secret = settings.root_key.get_secret_value() if settings.root_key else make_root_key(directory / ROOT_KEY_FILE)
+        given = tuple(secret.get_secret_value() for secret in settings.token_secrets or ())
+        token_secrets = given or make_token_secrets(directory / TOKEN_SECRETS_FILE)
     except OSError as exc:
-        raise StartError(f"the root key {directory / ROOT_KEY_FILE}: {exc.strerror}") from exc
+        raise StartError(f"the secret {exc.filename}: {exc.strerror}") from exc
     except RootKeyError as exc:
-        raise StartError(f"{exc}; delete it, so that a new root key is made") from exc
+        raise StartError(f"{exc}; delete it, so that a new one is made") from exc
     try:
         revision = asyncio.run(_prepare_stores(settings))
     except ValueError as exc:  # of the database's URL, what only the store knows
         raise StartError(f"database_url: {exc}; give another with --database-url") from exc
     NodeMap.create(directory / worker.NODE_FILE, settings.worker_count, revision).close()
-    return hashlib.sha256(secret.encode()).hexdigest()
+    return hashlib.sha256(secret.encode()).hexdigest(), token_secrets
 
 
 async def _prepare_stores(settings: Settings) -> int:

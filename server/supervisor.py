@@ -33,7 +33,7 @@ async def _supervise(task: Task, workers: int) -> int:
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
-    edges = [replace(task, control=None, slot=slot) for slot in range(workers)]
+    edges = [replace(task, control=None, token_secrets=(), slot=slot) for slot in range(workers)]
     async with asyncio.TaskGroup() as group:
         for name, part in [("control", replace(task, edge=None)), *((f"worker-{e.slot}", e) for e in edges)]:
             group.create_task(_keep_running(name, part, stop))

@@ -37,14 +37,16 @@ class Task:
     edge: socket.socket | None
     control: socket.socket | None
     root_key_hash: str
+    token_secrets: tuple[str, ...] = ()  # of the control API
     slot: int = 0  # of the edge
 
     def dump(self) -> str:
         """One line of JSON; the sockets by their descriptors."""
-        settings = self.settings.model_dump(mode="json", exclude={"root_key"})
+        settings = self.settings.model_dump(mode="json", exclude={"root_key", "token_secrets"})
         settings.update(edge=str(self.settings.edge), control=str(self.settings.control))
         sockets = {name: sock.fileno() for name, sock in (("edge", self.edge), ("control", self.control)) if sock}
-        return json.dumps({"settings": settings, **sockets, "root_key_hash": self.root_key_hash, "slot": self.slot})
+        facts = {"root_key_hash": self.root_key_hash, "token_secrets": self.token_secrets, "slot": self.slot}
+        return json.dumps({"settings": settings, **sockets, **facts})
 
     @classmethod
     def load(cls, text: str) -> Task:
@@ -52,7 +54,11 @@ class Task:
         data = json.loads(text)
         sockets = {name: socket.socket(fileno=data[name]) if name in data else None for name in ("edge", "control")}
         return cls(
-            settings=Settings(**data["settings"]), root_key_hash=data["root_key_hash"], slot=data["slot"], **sockets
+            settings=Settings(**data["settings"]),
+            root_key_hash=data["root_key_hash"],
+            token_secrets=tuple(data["token_secrets"]),
+            slot=data["slot"],
+            **sockets,
         )
 
 
@@ -111,6 +117,7 @@ def _control_server(task: Task, stores: Stores, node: NodeMap) -> Listener:
         platform_domains=task.settings.platform_domains,
         max_file_bytes=task.settings.max_file_bytes,
         root_key_hash=task.root_key_hash,
+        token_secrets=task.token_secrets,
         readiness=lambda: _readiness(node),
         visitors=task.settings.visitors,
     )

@@ -109,11 +109,12 @@ class MetadataStore(EdgeMetadata, Protocol):
         *,
         contact_id: str | None = None,
         meta: Mapping[str, str] | None = None,
+        among: Collection[str] | None = None,
     ) -> Page[Space]:
         """By id, which is by creation.
 
         `meta` keeps those that have each of its keys with that value: a string equal to it, or a number or boolean
-        whose JSON text it is.
+        whose JSON text it is. `among` keeps those with these ids, a hundred or so.
         """
         ...
 

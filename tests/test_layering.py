@@ -64,6 +64,7 @@ LIBRARIES = {
     "httpx": ("server.cli.client",),
     "hypercorn": ("server.listeners", "server.doors"),
     "idna": ("server.edge.hosts",),
+    "jwt": ("server.control.tokens",),
     "publicsuffixlist": ("server.edge.hosts",),
     "pydantic": ("server.config", "server.control"),
     "pydantic_core": ("server.control",),

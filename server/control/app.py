@@ -67,7 +67,11 @@ def _reference_routes(app: FastAPI) -> list[Route]:
     def document() -> dict[str, Any]:
         made = app.openapi()
         made["components"]["securitySchemes"] = {
-            SECURITY_SCHEME: {"type": "http", "scheme": "bearer", "description": "A secret key that has the scope"}
+            SECURITY_SCHEME: {
+                "type": "http",
+                "scheme": "bearer",
+                "description": "A secret key, or a token, that has the scope",
+            }
         }
         return made
 

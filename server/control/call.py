@@ -47,14 +47,19 @@ class Call:
             raise ApiError(401, "NOT_AUTHORIZED", f"This {kind} belongs to another workspace")
 
     async def get_space(self, ref: str) -> Space:
-        """The caller's space named by its id, its alias, or `@` and its alias."""
+        """The caller's space named by its id, its alias, or `@` and its alias.
+
+        One that a token is not confined to is treated as another workspace's.
+        """
         space = await self.metadata.find_space(ref) if _ID.fullmatch(ref) else None
         if space is not None:
             self.check_workspace(space.workspace_id, "space")
+            if not self.caller.may_enter(space.id):
+                raise ApiError(401, "NOT_AUTHORIZED", "This token is confined to other spaces")
             return space
         alias = _parse_alias_ref(ref)
         space = await self.metadata.find_space_by_alias(self.caller.workspace_id, alias) if alias else None
-        if space is None:
+        if space is None or not self.caller.may_enter(space.id):
             raise NotFound("space", ref)
         return space
 

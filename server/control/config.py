@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from secrets import token_urlsafe
 
 from storage.clock import now_ms
 from storage.models import Millis
@@ -29,13 +30,15 @@ def _always_ready() -> Readiness:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ControlConfig:
     """Sizes are in bytes; `root_key_hash` is the SHA-256 (hexadecimal) of a key that may do everything in
-    `default_workspace_id`, which has to exist."""
+    `default_workspace_id`, which has to exist. Tokens are signed with the first of `token_secrets`, and believed if any
+    of them has signed them."""
 
     platform_domains: tuple[str, ...] = ("localhost",)
     max_file_bytes: int = 5 * GIB
     max_json_bytes: int = MIB // 4
     max_large_json_bytes: int = 16 * MIB  # deployment manifests, and files sent as data URLs
     root_key_hash: str | None = None
+    token_secrets: tuple[str, ...] = field(default_factory=lambda: (token_urlsafe(32),))
     default_workspace_id: str = DEFAULT_WORKSPACE_ID
     readiness: Callable[[], Readiness] = _always_ready
     visitors: str | None = None  # the edge's address, such as http://127.0.0.1:8080, for tools that name a page

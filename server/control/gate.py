@@ -1,7 +1,7 @@
 """What a request passes before its endpoint sees it. FastAPI would read the body first; here the order is
 
 1. credential (401)
-2. scope (403)
+2. scope, and what a token is confined to (403)
 3. the URL's text, content type and announced size (400, 415, 413)
 4. the body, read up to a limit and parsed (413, 400)
 
@@ -21,27 +21,62 @@ from pydantic import BaseModel
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
-from server.control.auth import Authenticator, Scope
+from server.control.auth import Authenticator, Caller, Scope
 from server.control.bodies import LARGE_AT_ONCE, open_json, require_json
 from server.control.call import Call
 from server.control.config import ControlConfig
-from server.control.errors import Detail, bad_request
+from server.control.errors import ApiError, Detail, bad_request
 from storage.blobs import BlobStore
 from storage.metadata import MetadataStore
 
 SECURITY_SCHEME = "secretKey"
-LARGE_BODY = "x-large-body"  # in the OpenAPI document: the larger of the two limits of JSON bodies applies
+# In the OpenAPI document.
+LARGE_BODY = "x-large-body"  # the larger of the two limits of JSON bodies applies
+CONFINABLE = "x-confinable"  # it is about no one space, and shows a token that is confined only what it may see
 
 BYTES = {"schema": {"type": "string", "format": "binary"}}
 
 
-def declare(scope: Scope, answer: type[BaseModel] | None, *, large_body: bool = False, **extra: Any) -> dict[str, Any]:
-    """The arguments of a route that wants `scope` and answers `answer` (None: bytes); `extra` goes into its OpenAPI."""
-    openapi: dict[str, Any] = {"security": [{SECURITY_SCHEME: [scope]}], **extra}
-    if large_body:
-        openapi[LARGE_BODY] = True
+def declare(
+    scope: Scope | None,
+    answer: type[BaseModel] | None,
+    *,
+    large_body: bool = False,
+    confinable: bool = False,
+    **extra: Any,
+) -> dict[str, Any]:
+    """The arguments of a route that wants `scope` (None: any good credential does) and answers `answer` (None: bytes);
+    `extra` goes into its OpenAPI. A token that is confined to spaces passes where the path names the space, and where
+    the route is `confinable`, which is a promise to keep it to them."""
+    openapi: dict[str, Any] = {"security": [{SECURITY_SCHEME: [scope] if scope else []}], **extra}
+    openapi |= {name: True for name, holds in ((LARGE_BODY, large_body), (CONFINABLE, confinable)) if holds}
     facts: dict[str, Any] = {"model": answer} if answer else {"content": {"application/octet-stream": BYTES}}
     return {"openapi_extra": openapi, "responses": {200: facts}, "response_class": JSONResponse if answer else Response}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Needs:
+    """What a route wants of its caller."""
+
+    scope: str | None
+    confinable: bool
+
+    @classmethod
+    def of(cls, route: APIRoute) -> Needs:
+        """As it was declared."""
+        openapi = route.openapi_extra or {}
+        scopes = openapi["security"][0][SECURITY_SCHEME]
+        return cls(
+            scope=scopes[0] if scopes else None,
+            confinable="{spaceId}" in route.path or openapi.get(CONFINABLE, False),
+        )
+
+    def check(self, caller: Caller) -> None:
+        """Raises 403."""
+        if self.scope is not None:
+            caller.require(self.scope)
+        if caller.spaces is not None and not self.confinable:
+            raise ApiError(403, "NOT_AUTHORIZED", "This token is confined to spaces, and this is not about one of them")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,10 +89,10 @@ class Gate:
     authenticator: Authenticator
     turns: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(LARGE_AT_ONCE))  # of large JSON bodies
 
-    async def open(self, request: Request, scope: str) -> None:
+    async def open(self, request: Request, needs: Needs) -> None:
         """Let `request` in, as `request.state.call`; raises 401, 403 or 400."""
         caller = await self.authenticator.authenticate(request)
-        caller.require(scope)
+        needs.check(caller)
         check_url(request)
         request.state.call = Call(
             metadata=self.metadata, blobs=self.blobs, config=self.config, turns=self.turns, caller=caller
@@ -95,14 +130,13 @@ class ControlRoute(APIRoute):
 
     def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
         handle = super().get_route_handler()
-        openapi = self.openapi_extra or {}
-        (scope,) = openapi["security"][0][SECURITY_SCHEME]
-        large_body = openapi.get(LARGE_BODY, False)
+        needs = Needs.of(self)
+        large_body = (self.openapi_extra or {}).get(LARGE_BODY, False)
         takes_json = self.body_field is not None
 
         async def pass_gate(request: Request) -> Response:
             gate: Gate = request.app.state.gate
-            await gate.open(request, scope)
+            await gate.open(request, needs)
             if takes_json:
                 require_json(request)
                 limit = gate.config.max_large_json_bytes if large_body else gate.config.max_json_bytes

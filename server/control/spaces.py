@@ -37,7 +37,9 @@ async def create_space(body: SpaceFields, call: CurrentCall) -> Response:
     return call.answer_id(space.id)
 
 
-@router.get("/space/list", **declare("spaces:read", ListView[SpaceView], parameters=[META_FILTER_PARAMETER]))
+@router.get(
+    "/space/list", **declare("spaces:read", ListView[SpaceView], confinable=True, parameters=[META_FILTER_PARAMETER])
+)
 async def list_spaces(
     query: CurrentListQuery,
     meta: MetaFilter,
@@ -45,8 +47,9 @@ async def list_spaces(
     contactId: Annotated[str | None, Query(description="Keeps the spaces of this contact")] = None,
 ) -> Response:
     """List the workspace's spaces."""
-    workspace_id = call.caller.workspace_id
-    page = await call.metadata.list_spaces(workspace_id, query.page("space"), contact_id=contactId, meta=meta)
+    page = await call.metadata.list_spaces(
+        call.caller.workspace_id, query.page("space"), contact_id=contactId, meta=meta, among=call.caller.spaces
+    )
     return call.answer(render_page("space", page, SpaceView.model_validate))
 
 

@@ -212,6 +212,13 @@ class KeyView(View):
     last_used_at: Time | None
 
 
+class NewTokenView(View):
+    """`token` goes where a secret key would: `Authorization: Bearer …`."""
+
+    token: str
+    expires_at: Time
+
+
 class NewKeyView(View):
     """`secret` is shown here and never again."""
 

@@ -141,6 +141,7 @@ class MemoryMetadata:
         *,
         contact_id: str | None = None,
         meta: Mapping[str, str] | None = None,
+        among: Collection[str] | None = None,
     ) -> Page[Space]:
         return _page(
             (
@@ -148,6 +149,7 @@ class MemoryMetadata:
                 for space in self._spaces.values()
                 if space.workspace_id == workspace_id
                 and contact_id in (None, space.contact_id)
+                and (among is None or space.id in among)
                 and edits.matches_meta(space.meta, meta or {})
             ),
             query,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 
 from sqlalchemy import delete, select
 
@@ -36,10 +36,13 @@ class SpaceVerbs(Verbs):
         *,
         contact_id: str | None = None,
         meta: Mapping[str, str] | None = None,
+        among: Collection[str] | None = None,
     ) -> Page[Space]:
         where = [spaces.c.workspace_id == workspace_id, *has_meta(spaces, meta)]
         if contact_id is not None:
             where.append(spaces.c.contact_id == contact_id)
+        if among is not None:
+            where.append(spaces.c.id.in_(among))
         return await SPACE.list_page(self._database, query, *where)
 
     @whole
