@@ -8,10 +8,10 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import replace
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 from storage.clock import stamp
-from storage.errors import Conflict, Invalid
+from storage.errors import Conflict, Invalid, QuotaExceeded
 from storage.ids import new_id
 from storage.models import (
     SERVED_FIELDS,
@@ -29,6 +29,8 @@ from storage.models import (
     SitePatch,
     Space,
     SpacePatch,
+    Workspace,
+    WorkspacePatch,
     merge_meta,
 )
 from storage.paths import join
@@ -37,6 +39,51 @@ T = TypeVar("T")
 
 # The name the API gives a field that names a file, and the field of a Site.
 _NAMED_FILES = (("index", "named_index"), ("notFound", "named_not_found"))
+
+
+class Quota(NamedTuple):
+    """A limit of a workspace on what it keeps: its field, what the API calls it, what it counts, what makes room."""
+
+    field: str
+    label: str
+    noun: str
+    remedy: str
+
+
+SITES = Quota("max_sites", "maxSites", "sites", "delete one")
+FILES = Quota("max_files", "maxFiles", "files", "delete some")
+# Content that was replaced can still be gone back to, and counts.
+BYTES = Quota("max_bytes", "maxBytes", "bytes of content, replaced files included", "delete what is no longer needed")
+
+
+def check_quota(quota: Quota, workspace: Workspace, after: int) -> None:
+    """Raises `QuotaExceeded` if `after` is more than the workspace's limit."""
+    allowed = getattr(workspace, quota.field)
+    if allowed is not None and after > allowed:
+        raise QuotaExceeded(quota.label, allowed, quota.noun, quota.remedy)
+
+
+def make_workspace(new: WorkspacePatch, now: Millis, id: str | None = None) -> Workspace:
+    """Raises `Invalid` (text that UTF-8 cannot carry)."""
+    empty = Workspace(
+        id=id or new_id("workspace"),
+        alias=None,
+        name="",
+        max_sites=None,
+        max_files=None,
+        max_bytes=None,
+        requests_per_minute=None,
+        created_at=now,
+        updated_at=now,
+    )
+    return patch_workspace(empty, new, now)
+
+
+def patch_workspace(workspace: Workspace, patch: WorkspacePatch, now: Millis) -> Workspace:
+    """`workspace` with `patch` over it; raises as `make_workspace` does."""
+    patched = replace(workspace, **patch, updated_at=now)
+    _check_text({"alias": patched.alias, "name": patched.name})
+    return patched
 
 
 def make_key(new: NewKey, now: Millis) -> Key:

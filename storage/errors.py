@@ -43,7 +43,15 @@ class TooLarge(StorageError):
 
 
 class QuotaExceeded(StorageError):
-    """A limit of the workspace is used up. Nothing was written."""
+    """The workspace would have more `noun` than its `limit`, so called by the API, allows. Nothing was written."""
+
+    def __init__(self, limit: str, allowed: int, noun: str, remedy: str) -> None:
+        super().__init__(
+            f"This workspace may have {allowed} {noun} (its {limit}): {remedy}, or ask whoever runs this server to "
+            "raise the limit"
+        )
+        self.limit = limit
+        self.allowed = allowed
 
 
 class Unavailable(StorageError):

@@ -4,6 +4,9 @@
 transaction: all of it or nothing, and, save for keys and blobs, it draws the next revision and appends to the change
 log in that same transaction. Revisions become visible in order: who has seen revision N has seen all before it.
 Every verb raises `Unavailable` if the store cannot be reached.
+
+A verb that makes a workspace have more sites or live files, or possess more bytes, raises `QuotaExceeded` if that is
+more than the workspace's limit, however many do so at once.
 """
 
 from __future__ import annotations
@@ -31,7 +34,9 @@ from storage.models import (
     SitePatch,
     Space,
     SpacePatch,
+    Usage,
     Workspace,
+    WorkspacePatch,
 )
 
 
@@ -70,6 +75,26 @@ class MetadataStore(EdgeMetadata, Protocol):
 
     async def put_workspace(self, workspace_id: str, name: str) -> Workspace:
         """The workspace with this id; made with `name` if it is not there yet."""
+        ...
+
+    async def create_workspace(self, new: WorkspacePatch) -> Workspace:
+        """Raises `Conflict` (alias, unique in the store)."""
+        ...
+
+    async def find_workspace(self, workspace_id: str) -> Workspace | None: ...
+
+    async def find_workspace_by_alias(self, alias: str) -> Workspace | None: ...
+
+    async def list_workspaces(self, query: PageQuery) -> Page[Workspace]:
+        """By id, which is by creation."""
+        ...
+
+    async def update_workspace(self, workspace_id: str, patch: WorkspacePatch) -> Workspace:
+        """A limit below what there is already takes nothing away. Raises `NotFound`, `Conflict` (alias)."""
+        ...
+
+    async def measure_workspace(self, workspace_id: str) -> Usage:
+        """What it has now; nothing if it does not exist."""
         ...
 
     async def create_key(self, new: NewKey) -> Key:

@@ -74,6 +74,7 @@ class Change(Transaction):
     """A write that draws `revision`. If it logs nothing, nothing is kept and no revision is drawn."""
 
     revision: int
+    new_files: int = field(default=0, init=False)  # paths that have a file and had none, less those that lost theirs
     entry: dict[str, Any] | None = field(default=None, init=False)
 
     def log(self, kind: str, hosts: Sequence[str] = (), space_id: str | None = None) -> None:

@@ -11,7 +11,7 @@ from storage import edits
 from storage.models import Blob, Entry, File, Page, PageQuery
 from storage.sql.database import Verbs, whole
 from storage.sql.dialects import is_among, position_of
-from storage.sql.publish import begin_files, end_where, finish, is_below, possess, prepare
+from storage.sql.publish import begin_files, end_files, end_where, finish, is_below, possess, prepare
 from storage.sql.rows import FILE, SPACE, Reader, after, direction
 from storage.sql.sources import FILES, PATHS, files_json, paths_json
 from storage.sql.tables import files
@@ -29,7 +29,7 @@ class FileVerbs(Verbs):
             parameters = await prepare(change, space_id)
             written = 0
             if ended := set(delete) - files.keys():
-                written += await change.execute(_END_NAMED, {**parameters, "paths": paths_json(ended)})
+                written += await end_files(change, _END_NAMED, {**parameters, "paths": paths_json(ended)})
             for piece in files_json(files):
                 written += await begin_files(change, FILES, {**parameters, "files": piece})
                 await possess(change, space.workspace_id, FILES, {"files": piece})
@@ -42,7 +42,8 @@ class FileVerbs(Verbs):
     async def delete_tree(self, space_id: str, folder: str) -> int:
         async with self._database.change() as change:
             await SPACE.get(change, space_id)
-            count = await change.execute(end_where(is_below(files.c.path, folder)), await prepare(change, space_id))
+            ending = end_where(is_below(files.c.path, folder))
+            count = await end_files(change, ending, await prepare(change, space_id))
             if count:
                 await finish(change, space_id, "files.delete")
             return count

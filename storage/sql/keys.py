@@ -1,4 +1,4 @@
-"""Workspaces, their keys, and the blobs they possess."""
+"""The keys of workspaces, and the blobs that they possess."""
 
 from __future__ import annotations
 
@@ -7,24 +7,15 @@ from dataclasses import replace
 from sqlalchemy import update
 
 from storage import edits
-from storage.models import Blob, Key, Millis, NewKey, Page, PageQuery, Workspace
+from storage.models import Blob, Key, Millis, NewKey, Page, PageQuery
 from storage.sql.database import Verbs, whole
-from storage.sql.dialects import insert_into
 from storage.sql.publish import possess
 from storage.sql.rows import KEY, WORKSPACE
 from storage.sql.sources import FILES, files_json
-from storage.sql.tables import keys, workspaces
+from storage.sql.tables import keys
 
 
 class KeyVerbs(Verbs):
-    @whole
-    async def put_workspace(self, workspace_id: str, name: str) -> Workspace:
-        async with self._database.transaction() as transaction:
-            workspace = Workspace(id=workspace_id, name=name, created_at=transaction.now)
-            adding = insert_into(transaction.dialect, workspaces).values(WORKSPACE.values(workspace))
-            await transaction.execute(adding.on_conflict_do_nothing())
-            return await WORKSPACE.get(transaction, workspace_id)
-
     @whole
     async def create_key(self, new: NewKey) -> Key:
         async with self._database.transaction() as transaction:

@@ -10,6 +10,7 @@ from storage import edits
 from storage.models import NewSite, Page, PageQuery, Site, SitePatch
 from storage.sql.database import Change, Verbs, whole
 from storage.sql.files import find_live
+from storage.sql.quotas import check_quota
 from storage.sql.rows import SITE, SPACE, has_meta
 from storage.sql.tables import files, sites, spaces
 
@@ -22,6 +23,7 @@ class SiteVerbs(Verbs):
             site = edits.make_site(new, space.workspace_id, change.revision, change.now)
             await _refuse_missing(change, site, edits.required_files(site))
             await change.insert(sites, SITE.values(site))
+            await check_quota(change, edits.SITES, site.workspace_id)
             change.log("site.create", [site.domain])
             return site
 

@@ -15,9 +15,10 @@ from storage.sql.files import FileVerbs
 from storage.sql.keys import KeyVerbs
 from storage.sql.sites import SiteVerbs
 from storage.sql.spaces import SpaceVerbs
+from storage.sql.workspaces import WorkspaceVerbs
 
 
-class SqlMetadata(EdgeVerbs, KeyVerbs, SpaceVerbs, SiteVerbs, FileVerbs, DeploymentVerbs):
+class SqlMetadata(EdgeVerbs, WorkspaceVerbs, KeyVerbs, SpaceVerbs, SiteVerbs, FileVerbs, DeploymentVerbs):
     """See `storage.metadata.MetadataStore`; made by `open_sql`."""
 
     async def close(self) -> None:

@@ -12,7 +12,7 @@ from typing import Any
 
 from sqlalchemy import BigInteger, Column, Dialect, ForeignKey, Index, Integer, MetaData, Table, Text, TypeDecorator
 
-HEAD = "0001"
+HEAD = "0002"
 
 
 class Json(TypeDecorator[Any]):
@@ -65,8 +65,15 @@ workspaces = Table(
     "workspaces",
     metadata,
     Column("id", Name, primary_key=True),
+    Column("alias", Name),
     Column("name", Text, nullable=False),
+    Column("max_sites", Number),
+    Column("max_files", Number),
+    Column("max_bytes", Number),
+    Column("requests_per_minute", Number),
     Column("created_at", Number, nullable=False),
+    Column("updated_at", Number, nullable=False),
+    Index("workspaces_alias", "alias", unique=True),
 )
 
 keys = Table(
@@ -191,6 +198,7 @@ deployment_files = Table(
 UNIQUE = {
     name: (kind, field)
     for kind, field, names in [
+        ("workspace", "alias", ["workspaces_alias", "workspaces.alias"]),
         ("key", "secret_hash", ["keys_secret_hash", "keys.secret_hash"]),
         ("space", "alias", ["spaces_alias", "spaces.workspace_id, spaces.alias"]),
         ("site", "alias", ["sites_alias", "sites.workspace_id, sites.alias"]),
