@@ -42,25 +42,24 @@ _NAMED_FILES = (("index", "named_index"), ("notFound", "named_not_found"))
 
 
 class Quota(NamedTuple):
-    """A limit of a workspace on what it keeps: its field, what the API calls it, what it counts, what makes room."""
+    """A limit of a workspace on what it keeps: its field, what the API calls it, what makes room."""
 
     field: str
     label: str
-    noun: str
     remedy: str
 
 
-SITES = Quota("max_sites", "maxSites", "sites", "delete one")
-FILES = Quota("max_files", "maxFiles", "files", "delete some")
+SITES = Quota("max_sites", "maxSites", "delete a site")
+FILES = Quota("max_files", "maxFiles", "delete files")
 # Content that was replaced can still be gone back to, and counts.
-BYTES = Quota("max_bytes", "maxBytes", "bytes of content, replaced files included", "delete what is no longer needed")
+BYTES = Quota("max_bytes", "maxBytes", "delete spaces that are no longer needed (older versions of files count too)")
 
 
 def check_quota(quota: Quota, workspace: Workspace, after: int) -> None:
     """Raises `QuotaExceeded` if `after` is more than the workspace's limit."""
     allowed = getattr(workspace, quota.field)
     if allowed is not None and after > allowed:
-        raise QuotaExceeded(quota.label, allowed, quota.noun, quota.remedy)
+        raise QuotaExceeded(quota.label, allowed, quota.remedy)
 
 
 def make_workspace(new: WorkspacePatch, now: Millis, id: str | None = None) -> Workspace:

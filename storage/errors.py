@@ -43,12 +43,12 @@ class TooLarge(StorageError):
 
 
 class QuotaExceeded(StorageError):
-    """The workspace would have more `noun` than its `limit`, so called by the API, allows. Nothing was written."""
+    """More than the workspace's `limit`, so called by the API, allows. Nothing was written."""
 
-    def __init__(self, limit: str, allowed: int, noun: str, remedy: str) -> None:
+    def __init__(self, limit: str, allowed: int, remedy: str) -> None:
         super().__init__(
-            f"This workspace may have {allowed} {noun} (its {limit}): {remedy}, or ask whoever runs this server to "
-            "raise the limit"
+            f"This would pass the workspace's {limit} of {allowed}: {remedy}, or ask whoever runs this server to "
+            "raise it"
         )
         self.limit = limit
         self.allowed = allowed

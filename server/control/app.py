@@ -13,7 +13,7 @@ from starlette.requests import Request
 from starlette.responses import HTMLResponse, JSONResponse, Response
 from starlette.routing import Route
 
-from server.control import deployments, errors, files, health, keys, reference, sites, spaces
+from server.control import deployments, errors, files, health, keys, reference, sites, spaces, workspaces
 from server.control.auth import Authenticator
 from server.control.config import ControlConfig
 from server.control.envelope import Envelope
@@ -32,7 +32,7 @@ Wherever a path takes a space or a site, its id, its alias, and @ with its alias
 when the call returns. Refusals have one form, and each answer an X-Request-Id that finds it in the server's log.
 """
 
-RESOURCES = (spaces.router, sites.router, files.router, deployments.router, keys.router)
+RESOURCES = (spaces.router, sites.router, files.router, deployments.router, keys.router, workspaces.router)
 
 
 def create_app(metadata: MetadataStore, blobs: BlobStore, config: ControlConfig) -> FastAPI:

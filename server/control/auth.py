@@ -21,6 +21,7 @@ Scope: TypeAlias = Literal[
     "spaces:read", "spaces:write", "sites:read", "sites:write", "files:read", "files:write", "keys:write"
 ]
 SCOPES: frozenset[str] = frozenset(get_args(Scope))
+ROOT = "root"  # what the root key has beside them, and can give to nobody
 
 TOUCH_INTERVAL: Millis = 60_000  # `lastUsedAt` is that coarse
 
@@ -38,9 +39,12 @@ class Caller:
     expires_at: Millis | None = None
 
     def require(self, scope: str) -> None:
-        """Raises 403 without `scope`."""
-        if scope not in self.scopes:
-            raise ApiError(403, "NOT_AUTHORIZED", f"This {self.noun} lacks the scope {scope}: use one that has it")
+        """Raises 403 without `scope`, which may be `ROOT`."""
+        if scope in self.scopes:
+            return
+        if scope == ROOT:
+            raise ApiError(403, "NOT_AUTHORIZED", "Only the root key may do this")
+        raise ApiError(403, "NOT_AUTHORIZED", f"This {self.noun} lacks the scope {scope}: use one that has it")
 
     def check_gift(self, scopes: frozenset[str]) -> None:
         """Raises 403 for scopes that the caller lacks, and so cannot give."""
@@ -81,7 +85,11 @@ class Authenticator:
         self._metadata = metadata
         self._config = config
         self._root = Caller(
-            kind="root", key_id=None, workspace_id=config.default_workspace_id, scopes=SCOPES, dialect="spacelane"
+            kind="root",
+            key_id=None,
+            workspace_id=config.default_workspace_id,
+            scopes=SCOPES | {ROOT},
+            dialect="spacelane",
         )
         self._touching: set[str] = set()  # keys whose use is being noted, so that a slow store gets no queue of notes
 

@@ -146,6 +146,7 @@ async def upload_blob(spaceId: str, deploymentId: str, digest: str, request: Req
     if wanted is None:
         raise NotFound("blob of this deployment", digest)
     bodies.check_length(request, wanted.size)
+    await call.check_room(request)
     blob = await call.blobs.put(bodies.read_stream(request, wanted.size), limit=wanted.size, expected=digest)
     if blob.size != wanted.size:
         raise Invalid("size", f"is {wanted.size} in the manifest, but the content has {blob.size} bytes")

@@ -72,6 +72,7 @@ async def _content(request: Request, call: Call) -> AsyncIterator[bytes]:
             return multipart.read_file(bodies.read_stream(request, limit), request.headers["content-type"])
         case _:
             bodies.check_length(request, limit)
+            await call.check_room(request)
             return bodies.read_stream(request, limit)
 
 

@@ -13,7 +13,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Coroutine
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal
 from urllib.parse import unquote_to_bytes
 
 from fastapi.routing import APIRoute
@@ -27,6 +27,7 @@ from server.control.call import Call
 from server.control.config import ControlConfig
 from server.control.errors import ApiError, Detail, bad_request
 from storage.blobs import BlobStore
+from storage.errors import NotFound
 from storage.metadata import MetadataStore
 
 SECURITY_SCHEME = "secretKey"
@@ -38,16 +39,18 @@ BYTES = {"schema": {"type": "string", "format": "binary"}}
 
 
 def declare(
-    scope: Scope | None,
+    scope: Scope | Literal["root"] | None,
     answer: type[BaseModel] | None,
     *,
     large_body: bool = False,
     confinable: bool = False,
     **extra: Any,
 ) -> dict[str, Any]:
-    """The arguments of a route that wants `scope` (None: any good credential does) and answers `answer` (None: bytes);
-    `extra` goes into its OpenAPI. A token that is confined to spaces passes where the path names the space, and where
-    the route is `confinable`, which is a promise to keep it to them."""
+    """The arguments of a route that wants `scope` and answers `answer` (None: bytes); `extra` goes into its OpenAPI.
+
+    The scope "root" is the root key's own, None any good credential. A token that is confined to spaces passes where
+    the path names the space, and where the route is `confinable`, which is a promise to keep it to them.
+    """
     openapi: dict[str, Any] = {"security": [{SECURITY_SCHEME: [scope] if scope else []}], **extra}
     openapi |= {name: True for name, holds in ((LARGE_BODY, large_body), (CONFINABLE, confinable)) if holds}
     facts: dict[str, Any] = {"model": answer} if answer else {"content": {"application/octet-stream": BYTES}}
@@ -94,8 +97,16 @@ class Gate:
         caller = await self.authenticator.authenticate(request)
         needs.check(caller)
         check_url(request)
+        workspace = await self.metadata.find_workspace(caller.workspace_id)
+        if workspace is None:
+            raise NotFound("workspace", caller.workspace_id)
         request.state.call = Call(
-            metadata=self.metadata, blobs=self.blobs, config=self.config, turns=self.turns, caller=caller
+            metadata=self.metadata,
+            blobs=self.blobs,
+            config=self.config,
+            turns=self.turns,
+            caller=caller,
+            workspace=workspace,
         )
 
 

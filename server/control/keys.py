@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, TypeAlias
 
-from fastapi import APIRouter
+from fastapi import APIRouter, Query
 from pydantic import BeforeValidator, FailFast, Field, WithJsonSchema
 from starlette.responses import Response
 
@@ -25,6 +25,7 @@ router = APIRouter(route_class=ControlRoute, tags=["Keys"])
 HOUR: Millis = 3_600_000
 DAY: Millis = 24 * HOUR
 MAX_SPACES = 100  # that a token is confined to: it has to fit into a header
+FOR_ROOT = "an id or alias, for the root key only"
 LAST_TIME: Millis = 253_402_300_799_999  # the end of the year 9999, past which ISO 8601 has no four-digit year
 
 
@@ -44,6 +45,7 @@ Expiry: TypeAlias = Annotated[
     BeforeValidator(_parse_expiry),
     WithJsonSchema({"anyOf": [{"type": "string", "format": "date-time"}, {"type": "integer"}, {"type": "null"}]}),
 ]
+NamedWorkspace: TypeAlias = Annotated[str | None, Field(min_length=1, description=f"whose key it is to be: {FOR_ROOT}")]
 Scopes: TypeAlias = Annotated[list[Scope], Field(min_length=1), FailFast()]
 
 
@@ -54,6 +56,7 @@ class NewKeyFields(Body):
     scopes: Scopes
     dialect: Dialect = "spacelane"
     expires_at: Expiry = None
+    workspace: NamedWorkspace = None
 
 
 class TokenFields(Body):
@@ -77,10 +80,11 @@ async def create_key(body: NewKeyFields, call: CurrentCall) -> Response:
     if body.expires_at is not None and body.expires_at <= call.config.clock():
         raise Invalid("expiresAt", "must be in the future")
     call.caller.check_gift(scopes)
+    workspace_id = await call.choose_workspace(body.workspace)
     secret = new_secret()
     key = await call.metadata.create_key(
         NewKey(
-            workspace_id=call.caller.workspace_id,
+            workspace_id=workspace_id,
             name=body.name,
             secret_hash=hash_secret(secret.encode()),
             scopes=scopes,
@@ -92,15 +96,20 @@ async def create_key(body: NewKeyFields, call: CurrentCall) -> Response:
 
 
 @router.get("/key/list", **declare("keys:write", ListView[KeyView]))
-async def list_keys(query: CurrentListQuery, call: CurrentCall) -> Response:
+async def list_keys(
+    query: CurrentListQuery,
+    call: CurrentCall,
+    workspace: Annotated[str | None, Query(description=f"Of another workspace: {FOR_ROOT}")] = None,
+) -> Response:
     """List the workspace's keys, without their secrets; expired and revoked ones too."""
-    page = await call.metadata.list_keys(call.caller.workspace_id, query.page("key"))
+    page_query = query.page("key")
+    page = await call.metadata.list_keys(await call.choose_workspace(workspace), page_query)
     return call.answer(render_page("key", page, view_key))
 
 
 @router.post("/key/{keyId}/revoke", **declare("keys:write", IdView))
 async def revoke_key(keyId: str, body: NoFields, call: CurrentCall) -> Response:
-    """Revoke a key: the next request with it is refused."""
+    """Revoke a key: the next request with it, or with a token that it made, is refused."""
     key = await call.get_key(keyId)
     await call.metadata.revoke_key(key.id)
     return call.answer_id(key.id)

@@ -9,6 +9,7 @@ from importlib.resources import files
 from itertools import groupby
 from typing import Any, NamedTuple
 
+from server.control.auth import ROOT
 from server.control.errors import CODES
 
 CONTENT_SECURITY_POLICY = "default-src 'none'; style-src 'unsafe-inline'"
@@ -90,6 +91,8 @@ def _article(operation: _Operation, document: Mapping[str, Any]) -> str:
 
 
 def _needs(scopes: list[str]) -> str:
+    if scopes == [ROOT]:
+        return "needs the root key"
     return f"needs <code>{escape(scopes[0])}</code>" if scopes else "any key"
 
 

@@ -201,6 +201,32 @@ class ActivatedView(View):
     revision: int
 
 
+class WorkspaceView(View):
+    """A limit that is null is none."""
+
+    id: str
+    alias: str | None
+    name: str
+    max_sites: int | None
+    max_files: int | None
+    max_bytes: int | None
+    requests_per_minute: int | None
+    created_at: Time
+    updated_at: Time
+
+
+class UsageView(View):
+    """`bytes` are of every content that is kept, each counted once, replaced files included."""
+
+    sites: int
+    files: int
+    bytes: int
+
+
+class WorkspaceUseView(WorkspaceView):
+    usage: UsageView
+
+
 class KeyView(View):
     id: str
     name: str

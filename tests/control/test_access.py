@@ -12,7 +12,7 @@ from server.control.auth import SCOPES
 from server.control.config import ControlConfig
 from storage.memory.blobs import MemoryBlobs
 from storage.memory.metadata import MemoryMetadata
-from tests.control.api import OTHER_WORKSPACE, Api, one_store, refused
+from tests.control.api import OTHER_WORKSPACE, WORKSPACE, Api, one_store, refused
 from tests.control.test_deployments import create, manifest
 
 FILE = b"the first workspace's content"
@@ -44,7 +44,7 @@ def list_endpoints() -> list[Endpoint]:
 
 
 ENDPOINTS = list_endpoints()
-SCOPED = [each for each in ENDPOINTS if each.scope]
+SCOPED = [each for each in ENDPOINTS if each.scope in SCOPES]
 every_endpoint = pytest.mark.parametrize("endpoint", ENDPOINTS, ids=[each.path for each in ENDPOINTS])
 
 # Bodies that would do something if they were let in.
@@ -79,6 +79,7 @@ class Estate:
             "deploymentId": created["id"],
             "digest": created["missing"][0],
             "keyId": key.json()["id"],
+            "workspaceId": WORKSPACE,
             "path": "folder",
         }
         self.aliases = {**self.names, "spaceId": "@private-space", "siteId": "@private-site"}
@@ -109,8 +110,8 @@ async def estate(api: Api) -> Estate:
 
 
 def test_the_matrices_cover_what_there_is() -> None:
-    assert len(ENDPOINTS) == 25
-    assert {each.scope for each in ENDPOINTS} == SCOPES | {None}
+    assert len(ENDPOINTS) == 29
+    assert {each.scope for each in ENDPOINTS} == SCOPES | {None, "root"}
     assert all(each.path.startswith("/api/v1/") for each in ENDPOINTS)
     assert {each.method for each in ENDPOINTS} == {"GET", "POST"}
 
@@ -120,7 +121,9 @@ async def test_another_workspaces_key_reads_and_changes_nothing(estate: Estate, 
     key = await estate.api.key(workspace=OTHER_WORKSPACE)
     before = await estate.snapshot()
     answer = await estate.call(endpoint, estate.names, key)
-    if "{" in endpoint.path:
+    if endpoint.scope == "root":
+        refused(answer, 403, "NOT_AUTHORIZED")
+    elif "{" in endpoint.path:
         refused(answer, 401, "NOT_AUTHORIZED")
         if "{spaceId}" in endpoint.path:
             refused(await estate.call(endpoint, estate.aliases, key), 404, "NOT_FOUND")
@@ -176,7 +179,7 @@ async def test_an_endpoint_has_one_method_and_the_order_of_judgement(estate: Est
     if endpoint.takes_only_json:
         wrong: dict[str, Any] = {"content": b"{", "headers": {"Content-Type": "text/plain"}}
         refused(await estate.api.post(path, key="sk-wrong", **wrong), 401, "NOT_AUTHENTICATED")
-        if endpoint.scope:
+        if endpoint.scope in SCOPES:
             lacking = await estate.api.key(*(SCOPES - {endpoint.scope}))
             refused(await estate.api.post(path, key=lacking, **wrong), 403, "NOT_AUTHORIZED")
         refused(await estate.api.post(path, **wrong), 415, "UNSUPPORTED_MEDIA_TYPE")

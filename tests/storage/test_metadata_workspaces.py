@@ -93,7 +93,7 @@ async def refuses(verb: Awaitable[object], limit: str, allowed: int) -> None:
     with pytest.raises(QuotaExceeded, match=limit) as exceeded:
         await verb
     assert (exceeded.value.limit, exceeded.value.allowed) == (limit, allowed)
-    assert f"may have {allowed} " in str(exceeded.value)
+    assert f"{limit} of {allowed}: " in str(exceeded.value)
 
 
 async def test_sites_are_limited(metadata: MetadataStore, space: Space) -> None:
