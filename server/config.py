@@ -153,6 +153,12 @@ class Settings(BaseSettings):
     max_file_bytes: ByteSize = Field(
         default=ByteSize(5 * 1024**3), ge=1, description="The largest file that may be uploaded, such as 5GiB."
     )
+    requests_per_minute: int = Field(
+        default=60_000, ge=0, description="API calls a minute of one key and the tokens it made; 0: no limit."
+    )
+    bad_credentials_per_minute: int = Field(
+        default=100, ge=1, description="Bad keys and tokens from one address, before it has to wait."
+    )
     log_level: Literal["debug", "info", "warning", "error"] = Field(default="info", description="How much is logged.")
 
     @field_validator("platform_domains")

@@ -116,6 +116,8 @@ def _control_server(task: Task, stores: Stores, node: NodeMap) -> Listener:
     config = ControlConfig(
         platform_domains=task.settings.platform_domains,
         max_file_bytes=task.settings.max_file_bytes,
+        requests_per_minute=task.settings.requests_per_minute,
+        bad_credentials_per_minute=task.settings.bad_credentials_per_minute,
         root_key_hash=task.root_key_hash,
         token_secrets=task.token_secrets,
         readiness=lambda: _readiness(node),

@@ -65,6 +65,7 @@ LIBRARIES = {
     "hypercorn": ("server.listeners", "server.doors"),
     "idna": ("server.edge.hosts",),
     "jwt": ("server.control.tokens",),
+    "limits": ("server.control.rates",),
     "publicsuffixlist": ("server.edge.hosts",),
     "pydantic": ("server.config", "server.control"),
     "pydantic_core": ("server.control",),

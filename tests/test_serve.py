@@ -275,6 +275,18 @@ def test_token_secrets_that_are_none(tmp_path: Path) -> None:
     assert "token.secrets has a secret of fewer than 32 characters" in said
 
 
+@pytest.mark.parametrize("workers", ["1", "2"])
+def test_limits_are_settings(tmp_path: Path, workers: str) -> None:
+    limits = {"SPACELANE_REQUESTS_PER_MINUTE": "2", "SPACELANE_BAD_CREDENTIALS_PER_MINUTE": "1"}
+    with Serve(tmp_path, "--workers", workers, **limits) as serve:
+        assert [serve.api.get("/api/v1/space/list").status_code for _ in range(3)] == [200, 200, 429]
+        wrong = {"Authorization": "Bearer sk-wrong"}
+        assert [httpx.get(f"{serve.control}/api/v1/space/list", headers=wrong).status_code for _ in range(2)] == [
+            401,
+            429,
+        ]
+
+
 def test_postgres_serves_the_same(tmp_path: Path, empty_postgres_url: str) -> None:
     with Serve(tmp_path, "--workers", "2", "--database-url", empty_postgres_url) as serve:
         space, site = serve.site("a.localhost", {"index.html": b"home"})

@@ -17,7 +17,8 @@ from server.control import deployments, errors, files, health, keys, reference, 
 from server.control.auth import Authenticator
 from server.control.config import ControlConfig
 from server.control.envelope import Envelope
-from server.control.gate import SECURITY_SCHEME, Gate
+from server.control.gate import ANSWER_HEADERS, RETRY_AFTER, SECURITY_SCHEME, Gate
+from server.control.rates import Rates
 from server.control.views import ErrorView
 from storage.blobs import BlobStore
 from storage.errors import StorageError
@@ -32,6 +33,11 @@ Wherever a path takes a space or a site, its id, its alias, and @ with its alias
 when the call returns. Refusals have one form, and each answer an X-Request-Id that finds it in the server's log.
 """
 
+REFUSAL: dict[str, Any] = {
+    "model": ErrorView,
+    "description": "A refusal",
+    "headers": {**ANSWER_HEADERS, "Retry-After": RETRY_AFTER},
+}
 RESOURCES = (spaces.router, sites.router, files.router, deployments.router, keys.router, workspaces.router)
 
 
@@ -46,16 +52,20 @@ def create_app(metadata: MetadataStore, blobs: BlobStore, config: ControlConfig)
         generate_unique_id_function=lambda route: to_camel(route.name),
         telemetry={"tracing": False, "metrics": False, "logs": False},
     )
-    app.state.gate = Gate(metadata=metadata, blobs=blobs, config=config, authenticator=Authenticator(metadata, config))
+    app.state.gate = Gate(
+        metadata=metadata,
+        blobs=blobs,
+        config=config,
+        rates=Rates(config.clock),
+        authenticator=Authenticator(metadata, config),
+    )
     app.add_middleware(Envelope)
     app.add_exception_handler(errors.ApiError, errors.on_api_error)
     app.add_exception_handler(StorageError, errors.on_storage_error)
     app.add_exception_handler(RequestValidationError, errors.on_validation_error)
     app.add_exception_handler(HTTPException, errors.on_routing_error)
     for router in RESOURCES:
-        app.include_router(
-            router, prefix="/api/v1", responses={"default": {"model": ErrorView, "description": "A refusal"}}
-        )
+        app.include_router(router, prefix="/api/v1", responses={"default": REFUSAL})
     app.router.routes += [*health.routes, *_reference_routes(app)]
     return app
 

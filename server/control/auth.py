@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import hmac
+import ipaddress
+from collections import OrderedDict
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Literal, TypeAlias, get_args
@@ -13,6 +15,7 @@ from starlette.requests import Request
 from server.control import tokens
 from server.control.config import ControlConfig
 from server.control.errors import ApiError, not_authenticated
+from server.control.rates import Rates, render_headers
 from storage.errors import StorageError
 from storage.metadata import MetadataStore
 from storage.models import Dialect, Key, Millis
@@ -23,6 +26,7 @@ Scope: TypeAlias = Literal[
 SCOPES: frozenset[str] = frozenset(get_args(Scope))
 ROOT = "root"  # what the root key has beside them, and can give to nobody
 
+MAX_PROVEN = 10_000  # credentials that are remembered to have been good
 TOUCH_INTERVAL: Millis = 60_000  # `lastUsedAt` is that coarse
 
 
@@ -78,12 +82,26 @@ def bearer_secret(request: Request) -> bytes:
     return bytes(secret.strip())
 
 
+def find_address(request: Request) -> str:
+    """Where a request comes from: an IPv4 address, or the network of an IPv6 one, all of which one client may have."""
+    host = request.client.host if request.client else ""
+    try:
+        address = ipaddress.ip_address(host)
+    except ValueError:
+        return host
+    if isinstance(address, ipaddress.IPv4Address):
+        return host
+    return str(address.ipv4_mapped or ipaddress.ip_network((int(address), 64), strict=False))
+
+
 class Authenticator:
     """Judges credentials against the store."""
 
     def __init__(self, metadata: MetadataStore, config: ControlConfig) -> None:
         self._metadata = metadata
         self._config = config
+        self._bad = Rates(config.clock)  # of its own, so that no crowd of addresses makes it forget keys
+        self._proven: OrderedDict[str, None] = OrderedDict()  # hashes of credentials that have been good here
         self._root = Caller(
             kind="root",
             key_id=None,
@@ -94,9 +112,34 @@ class Authenticator:
         self._touching: set[str] = set()  # keys whose use is being noted, so that a slow store gets no queue of notes
 
     async def authenticate(self, request: Request) -> Caller:
-        """The caller; raises 401. A key that is known sets the dialect of answers, refusals included."""
+        """The caller; raises 401, or 429. A key that is known sets the dialect of answers, refusals included.
+
+        An address from which too many bad credentials came has to wait, whatever it sends: else guessing would cost
+        nothing. Those whose credential has been good before are let through, as they may share the address.
+        """
         secret = bearer_secret(request)
         secret_hash = hash_secret(secret)
+        limit = self._config.bad_credentials_per_minute
+        address = find_address(request)
+        standing = self._bad.look("bad-credentials", address, limit)
+        if not standing.allowed and secret_hash not in self._proven:
+            message = f"Too many bad credentials came from this address: wait {standing.wait} seconds"
+            raise ApiError(429, "TOO_MANY_REQUESTS", message, headers=render_headers([standing]))
+        try:
+            caller = await self._judge(request, secret, secret_hash)
+        except ApiError:
+            self._bad.count("bad-credentials", address, limit)
+            raise
+        self._prove(secret_hash)
+        return caller
+
+    def _prove(self, secret_hash: str) -> None:
+        self._proven[secret_hash] = None
+        self._proven.move_to_end(secret_hash)
+        if len(self._proven) > MAX_PROVEN:
+            self._proven.popitem(last=False)
+
+    async def _judge(self, request: Request, secret: bytes, secret_hash: str) -> Caller:
         root = self._config.root_key_hash
         if root is not None and hmac.compare_digest(secret_hash, root):
             return self._root

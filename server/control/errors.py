@@ -25,6 +25,7 @@ CODES: dict[str, tuple[int, ...]] = {
     "PAYLOAD_TOO_LARGE": (413,),
     "UNSUPPORTED_MEDIA_TYPE": (415,),
     "LIMITS_REACHED": (429,),
+    "TOO_MANY_REQUESTS": (429,),
     "INTERNAL_SERVER_ERROR": (500,),
     "SERVICE_UNAVAILABLE": (503,),
 }
@@ -79,12 +80,21 @@ class Detail:
 class ApiError(Exception):
     """A refusal in its final form: `status` and `code` (one of `CODES`), `details` for a bad body or query."""
 
-    def __init__(self, status: int, code: str, message: str, *, details: Sequence[Detail] = ()) -> None:
+    def __init__(
+        self,
+        status: int,
+        code: str,
+        message: str,
+        *,
+        details: Sequence[Detail] = (),
+        headers: Mapping[str, str] | None = None,
+    ) -> None:
         super().__init__(message)
         self.status = status
         self.code = code
         self.message = message
         self.details = details
+        self.headers = headers
 
 
 def not_authenticated(message: str) -> ApiError:
@@ -126,7 +136,7 @@ def render(request: Request, error: ApiError, headers: Mapping[str, str] | None 
 
 async def on_api_error(request: Request, exc: Exception) -> Response:
     assert isinstance(exc, ApiError)
-    return render(request, exc)
+    return render(request, exc, exc.headers)
 
 
 async def on_storage_error(request: Request, exc: Exception) -> Response:

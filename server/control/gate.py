@@ -1,9 +1,10 @@
 """What a request passes before its endpoint sees it. FastAPI would read the body first; here the order is
 
-1. credential (401)
-2. scope, and what a token is confined to (403)
-3. the URL's text, content type and announced size (400, 415, 413)
-4. the body, read up to a limit and parsed (413, 400)
+1. credential (401), and whether too many bad ones came from there (429)
+2. how often it has been used in the last minute (429)
+3. scope, and what a token is confined to (403)
+4. the URL's text, content type and announced size (400, 415, 413)
+5. the body, read up to a limit and parsed (413, 400)
 
 and then FastAPI validates what was sent (400), and the endpoint looks for the objects (404).
 """
@@ -26,9 +27,11 @@ from server.control.bodies import LARGE_AT_ONCE, open_json, require_json
 from server.control.call import Call
 from server.control.config import ControlConfig
 from server.control.errors import ApiError, Detail, bad_request
+from server.control.rates import Rates, Standing, render_headers
 from storage.blobs import BlobStore
-from storage.errors import NotFound
+from storage.errors import NotFound, QuotaExceeded
 from storage.metadata import MetadataStore
+from storage.models import Workspace
 
 SECURITY_SCHEME = "secretKey"
 # In the OpenAPI document.
@@ -36,6 +39,20 @@ LARGE_BODY = "x-large-body"  # the larger of the two limits of JSON bodies appli
 CONFINABLE = "x-confinable"  # it is about no one space, and shows a token that is confined only what it may see
 
 BYTES = {"schema": {"type": "string", "format": "binary"}}
+
+ANSWER_HEADERS: dict[str, Any] = {
+    name: {"description": description, "schema": {"type": "string"}, "example": example}
+    for name, description, example in (
+        ("X-Request-Id", "Finds the call in the server's log", "3f1c0f5e9a7d4c6b8e2a1d0c9b8a7f6e"),
+        ("RateLimit-Policy", "What is limited: q requests in w seconds", '"key";q=60000;w=60'),
+        ("RateLimit", "r requests are left now, and t seconds pass until there are more", '"key";r=59999;t=60'),
+    )
+}
+RETRY_AFTER: dict[str, Any] = {
+    "description": "Seconds to wait, where waiting helps (429 and 503)",
+    "schema": {"type": "integer"},
+    "example": 7,
+}
 
 
 def declare(
@@ -54,6 +71,7 @@ def declare(
     openapi: dict[str, Any] = {"security": [{SECURITY_SCHEME: [scope] if scope else []}], **extra}
     openapi |= {name: True for name, holds in ((LARGE_BODY, large_body), (CONFINABLE, confinable)) if holds}
     facts: dict[str, Any] = {"model": answer} if answer else {"content": {"application/octet-stream": BYTES}}
+    facts["headers"] = ANSWER_HEADERS
     return {"openapi_extra": openapi, "responses": {200: facts}, "response_class": JSONResponse if answer else Response}
 
 
@@ -89,17 +107,19 @@ class Gate:
     metadata: MetadataStore
     blobs: BlobStore
     config: ControlConfig
+    rates: Rates
     authenticator: Authenticator
     turns: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(LARGE_AT_ONCE))  # of large JSON bodies
 
     async def open(self, request: Request, needs: Needs) -> None:
-        """Let `request` in, as `request.state.call`; raises 401, 403 or 400."""
+        """Let `request` in, as `request.state.call`; raises 401, 429, 403 or 400."""
         caller = await self.authenticator.authenticate(request)
-        needs.check(caller)
-        check_url(request)
         workspace = await self.metadata.find_workspace(caller.workspace_id)
         if workspace is None:
             raise NotFound("workspace", caller.workspace_id)
+        self._count(request, caller, workspace)
+        needs.check(caller)
+        check_url(request)
         request.state.call = Call(
             metadata=self.metadata,
             blobs=self.blobs,
@@ -108,6 +128,28 @@ class Gate:
             caller=caller,
             workspace=workspace,
         )
+
+    def _count(self, request: Request, caller: Caller, workspace: Workspace) -> None:
+        """One more request of the caller's key, and of its workspace; raises 429."""
+        standings = []
+        if limit := self.config.requests_per_minute:
+            standings.append(self.rates.count("key", caller.key_id or "root", limit))
+        # Not of the root key's: it is what raises the limit again.
+        allowed = workspace.requests_per_minute
+        if allowed is not None and caller.kind != "root" and all(each.allowed for each in standings):
+            standings.append(self.rates.count("workspace", workspace.id, allowed))
+        request.state.answer_headers = render_headers(standings)
+        for standing in standings:
+            if not standing.allowed:
+                raise _too_many(standing)
+
+
+def _too_many(standing: Standing) -> ApiError:
+    if standing.policy == "workspace":
+        message = str(QuotaExceeded("requestsPerMinute", standing.limit, f"wait {standing.wait} seconds"))
+        return ApiError(429, "LIMITS_REACHED", message)
+    message = f"This key has made its {standing.limit} requests of this minute: wait {standing.wait} seconds"
+    return ApiError(429, "TOO_MANY_REQUESTS", message)
 
 
 def check_url(request: Request) -> None:

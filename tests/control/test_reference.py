@@ -75,6 +75,8 @@ async def test_the_document_names_scopes_and_refusals(api: Api) -> None:
         for facts in methods.values():
             assert set(facts["responses"]) == {"200", "default"}
             assert facts["description"]
+            assert {"RateLimit", "RateLimit-Policy", "X-Request-Id"} == {*facts["responses"]["200"]["headers"]}
+            assert "Retry-After" in facts["responses"]["default"]["headers"]
 
 
 def test_text_is_escaped() -> None:
