@@ -15,6 +15,9 @@ from collections.abc import Collection, Mapping, Sequence
 from typing import Protocol
 
 from storage.models import (
+    Actor,
+    Attempt,
+    AuditEntry,
     Blob,
     Change,
     Deployment,
@@ -69,6 +72,50 @@ class MetadataStore(EdgeMetadata, Protocol):
 
     async def close(self) -> None:
         """Let go of connections and threads; again is harmless."""
+        ...
+
+    def acting(self, actor: Actor) -> MetadataStore:
+        """The same store, of whose changes the audit log says that `actor` made them, and not the server itself."""
+        ...
+
+    # The audit log. Each change that a verb below makes is in it, told in the same transaction; of contents that are
+    # uploaded, only what is then made of them.
+
+    async def list_audit(
+        self,
+        workspace_id: str,
+        query: PageQuery,
+        *,
+        kind: str | None = None,
+        object_id: str | None = None,
+        action: str | None = None,
+        spaces: Collection[str] | None = None,
+    ) -> Page[AuditEntry]:
+        """By id, which is by time. `spaces` keeps what concerns these, a hundred or so."""
+        ...
+
+    async def forget_audit(self, before: Millis) -> int:
+        """Remove the entries of before then, some thousands at most; how many."""
+        ...
+
+    # Calls that may be repeated. No change either.
+
+    async def begin_attempt(self, workspace_id: str, scope: str, new: Attempt, *, since: Millis) -> Attempt:
+        """The attempt of this scope that began after `since`, or else `new`, which the store then remembers. Of those
+        who race, one gets its own."""
+        ...
+
+    async def end_attempt(self, workspace_id: str, scope: str, id: str, status: int, answer: str) -> None:
+        """Remember its answer; harmless if it has been forgotten."""
+        ...
+
+    async def forget_attempt(self, workspace_id: str, scope: str, id: str) -> None:
+        """As if it had never been; harmless if it is not there."""
+        ...
+
+    async def forget_attempts(self, before: Millis, keep: int) -> int:
+        """Remove those that began before then, and of each workspace all but its latest `keep`: some thousands of each
+        at most; how many."""
         ...
 
     # Workspaces and keys. They do not concern the edge: no revision, no change.

@@ -6,6 +6,7 @@ control character. Limits bound what one request can make the edge look up (`MAX
 
 from __future__ import annotations
 
+import base64
 import unicodedata
 
 from storage.errors import Invalid
@@ -52,6 +53,11 @@ def _check_segment(segment: str, field: str) -> None:
 def parse_folder(text: str, *, field: str = "path") -> str:
     """A folder in the kept form: `""` for the root, else as `parse_path` gives it, without a slash at the end."""
     return parse_path(text, field=field) if text.strip("/") else ""
+
+
+def path_id(path: str) -> str:
+    """A file's id: its path in base64url, without padding."""
+    return base64.urlsafe_b64encode(path.encode()).decode().rstrip("=")
 
 
 def join(folder: str, path: str) -> str:

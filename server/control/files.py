@@ -18,12 +18,12 @@ from server.control.errors import bad_request, details_of
 from server.control.fields import Body
 from server.control.gate import BYTES, ControlRoute, declare
 from server.control.pagination import CurrentListQuery, ListQuery, render_page
-from server.control.views import EntryView, IdView, ListView, path_id
+from server.control.views import EntryView, IdView, ListView
 from server.edge.media_types import content_type
 from storage.blobs import BlobReader
 from storage.errors import Invalid, NotFound
 from storage.models import PageQuery
-from storage.paths import parse_folder, parse_path
+from storage.paths import parse_folder, parse_path, path_id
 
 router = APIRouter(route_class=ControlRoute, tags=["Files"])
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Annotated, Any, Generic, TypeAlias, TypeVar
@@ -22,6 +21,7 @@ from starlette.responses import Response
 from server.control.errors import Detail
 from server.edge.media_types import content_type
 from storage.models import Digest, Millis, Mode
+from storage.paths import path_id
 
 V = TypeVar("V", bound="View")
 
@@ -147,11 +147,6 @@ class SiteStatusView(View):
     not_found: NamedFileView
     problems: list[ProblemView]
     unlisted: int
-
-
-def path_id(path: str) -> str:
-    """A file's id: its path in base64url, without padding."""
-    return base64.urlsafe_b64encode(path.encode()).decode().rstrip("=")
 
 
 class EntryView(View):

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
 
-from storage import edits
+from storage import audit, edits
 from storage.clock import now_ms, stamp
 from storage.edits import Quota
 from storage.errors import Conflict
@@ -85,6 +85,7 @@ class MemoryMetadata(MemoryTenants):
         self._spaces[space.id] = space
         self._trees[space.id] = Tree()
         self._settings_at[space.id] = 0
+        self._record(audit.created(space))
         self._log("space.create")
         return space
 
@@ -116,20 +117,23 @@ class MemoryMetadata(MemoryTenants):
         )
 
     async def update_space(self, space_id: str, patch: SpacePatch) -> Space:
-        space = edits.patch_space(get(self._spaces, "space", space_id), patch, self._clock())
+        old = get(self._spaces, "space", space_id)
+        space = edits.patch_space(old, patch, self._clock())
         refuse_taken_alias("space", space, self._spaces.values())
         self._spaces[space_id] = space
+        self._record(audit.updated(old, space))
         self._log("space.update")
         return space
 
     async def delete_space(self, space_id: str) -> None:
-        get(self._spaces, "space", space_id)
+        space = get(self._spaces, "space", space_id)
         hosts = tuple(sorted(site.domain for site in self._sites.values() if site.space_id == space_id))
         for host in hosts:
             del self._sites[self._domains.pop(host)]
         for deployment in [each for each in self._deployments.values() if each.space_id == space_id]:
             del self._deployments[deployment.id], self._manifests[deployment.id]
         del self._spaces[space_id], self._trees[space_id], self._settings_at[space_id]
+        self._record(audit.deleted(space, domains=audit.first(hosts), domainCount=len(hosts)))
         self._log("space.delete", hosts, space_id)
 
     # Sites.
@@ -141,6 +145,7 @@ class MemoryMetadata(MemoryTenants):
         self._check_quota(edits.SITES, space.workspace_id, self._count_sites(space.workspace_id) + 1)
         self._sites[site.id] = site
         self._domains[site.domain] = site.id
+        self._record(audit.created(site))
         self._log("site.create", (site.domain,))
         return site
 
@@ -180,12 +185,14 @@ class MemoryMetadata(MemoryTenants):
         del self._domains[old.domain]
         self._sites[site_id] = site
         self._domains[site.domain] = site_id
+        self._record(audit.updated(old, site))
         self._log("site.update", tuple(sorted({old.domain, site.domain})))
         return site
 
     async def delete_site(self, site_id: str) -> None:
         site = get(self._sites, "site", site_id)
         del self._sites[site_id], self._domains[site.domain]
+        self._record(audit.deleted(site))
         self._log("site.delete", (site.domain,))
 
     # Files.
@@ -193,15 +200,22 @@ class MemoryMetadata(MemoryTenants):
     async def put_files(self, space_id: str, files: Mapping[str, Blob], *, delete: Collection[str] = ()) -> int:
         space = get(self._spaces, "space", space_id)
         self._check_bytes(space.workspace_id, files.values())
+        named = {*files, *delete}
+        before = self._digests(space_id, audit.first(named))
         if self._publish(space, files, delete):
             self._possess(space.workspace_id, files.values())
+            after = self._digests(space_id, audit.first(named))
+            verb = "put" if files else "delete"
+            self._record(audit.files_changed(verb, space, before, after, len(named)))
             self._log("files.put", space_id=space_id)
         return self._spaces[space_id].revision
 
     async def delete_tree(self, space_id: str, folder: str) -> int:
         space = get(self._spaces, "space", space_id)
         ended = [file.path for file in self._trees[space_id].list_live(folder)]
+        before = self._digests(space_id, audit.first(ended))
         if self._publish(space, {}, ended):
+            self._record(audit.files_changed("delete", space, before, {}, len(ended)))
             self._log("files.delete", space_id=space_id)
         return len(ended)
 
@@ -229,6 +243,7 @@ class MemoryMetadata(MemoryTenants):
         self._check_sizes(deployment, new.files)
         self._deployments[deployment.id] = deployment
         self._manifests[deployment.id] = dict(new.files)
+        self._record(audit.created(deployment))
         self._log("deployment.create")
         return deployment
 
@@ -262,11 +277,12 @@ class MemoryMetadata(MemoryTenants):
         ended = [file.path for file in tree.list_live(deployment.prefix)] if deployment.mode == "replace" else ()
         self._publish(space, manifest, ended)
         revision = self._next_revision()
-        deployment = replace(deployment, revision=revision, activated_at=self._clock())
-        self._deployments[deployment_id] = deployment
+        activated = replace(deployment, revision=revision, activated_at=self._clock())
+        self._deployments[deployment_id] = activated
+        self._record(audit.updated(deployment, activated, "activate"))
         self._spaces[space.id] = replace(space, revision=revision)
         self._log("deployment.activate", space_id=space.id)
-        return deployment
+        return activated
 
     # What the verbs share.
 
@@ -302,6 +318,11 @@ class MemoryMetadata(MemoryTenants):
             files=self._count_files(workspace_id),
             bytes=sum(self._possessions.get(workspace_id, {}).values()),
         )
+
+    def _digests(self, space_id: str, paths: Iterable[str]) -> dict[str, Digest]:
+        """What is live at each of them."""
+        tree = self._trees[space_id]
+        return {path: live.digest for path in paths if (live := tree.find_live(path))}
 
     def _count_sites(self, workspace_id: str) -> int:
         return sum(site.workspace_id == workspace_id for site in self._sites.values())

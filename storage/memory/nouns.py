@@ -7,9 +7,9 @@ from typing import TypeVar
 
 from storage import edits
 from storage.errors import Conflict, NotFound
-from storage.models import Deployment, Key, Page, PageQuery, Site, Space, Workspace
+from storage.models import AuditEntry, Deployment, Key, Page, PageQuery, Site, Space, Workspace
 
-T = TypeVar("T", Workspace, Key, Space, Site, Deployment)
+T = TypeVar("T", Workspace, Key, Space, Site, Deployment, AuditEntry)
 N = TypeVar("N", bound=Space | Site)
 
 

@@ -5,28 +5,32 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 
-from storage import edits
+from storage import audit, edits
 from storage.errors import Conflict, NotFound
+from storage.memory.calls import MemoryCalls
 from storage.memory.nouns import get, page
 from storage.models import Digest, Key, Millis, NewKey, Page, PageQuery, Workspace, WorkspacePatch
 
 
-class MemoryTenants:
-    """The part of `MemoryMetadata` that does not concern the edge."""
+class MemoryTenants(MemoryCalls):
+    """The part of `MemoryMetadata` that knows who there is."""
 
     def __init__(self, clock: Callable[[], Millis]) -> None:
-        self._clock = clock
+        super().__init__(clock)
         self._workspaces: dict[str, Workspace] = {}
         self._possessions: dict[str, dict[Digest, int]] = {}  # by workspace: content → size
         self._keys: dict[str, Key] = {}
 
     async def put_workspace(self, workspace_id: str, name: str) -> Workspace:
         if workspace_id not in self._workspaces:
-            self._keep_workspace(edits.make_workspace({"name": name}, self._clock(), workspace_id))
+            made = self._keep_workspace(edits.make_workspace({"name": name}, self._clock(), workspace_id))
+            self._record(audit.created(made))
         return self._workspaces[workspace_id]
 
     async def create_workspace(self, new: WorkspacePatch) -> Workspace:
-        return self._keep_workspace(edits.make_workspace(new, self._clock()))
+        made = self._keep_workspace(edits.make_workspace(new, self._clock()))
+        self._record(audit.created(made))
+        return made
 
     async def find_workspace(self, workspace_id: str) -> Workspace | None:
         return self._workspaces.get(workspace_id)
@@ -39,7 +43,9 @@ class MemoryTenants:
 
     async def update_workspace(self, workspace_id: str, patch: WorkspacePatch) -> Workspace:
         old = get(self._workspaces, "workspace", workspace_id)
-        return self._keep_workspace(edits.patch_workspace(old, patch, self._clock()))
+        workspace = self._keep_workspace(edits.patch_workspace(old, patch, self._clock()))
+        self._record(audit.updated(old, workspace))
+        return workspace
 
     async def create_key(self, new: NewKey) -> Key:
         self._require_workspace(new.workspace_id)
@@ -47,6 +53,7 @@ class MemoryTenants:
         if await self.find_key_by_hash(key.secret_hash):
             raise Conflict("key", "secret_hash", key.secret_hash)
         self._keys[key.id] = key
+        self._record(audit.created(key))
         return key
 
     async def find_key(self, key_id: str) -> Key | None:
@@ -60,9 +67,11 @@ class MemoryTenants:
 
     async def revoke_key(self, key_id: str) -> Key:
         key = get(self._keys, "key", key_id)
-        if key.revoked_at is None:
-            self._keys[key_id] = key = replace(key, revoked_at=self._clock())
-        return key
+        if key.revoked_at is not None:
+            return key
+        self._keys[key_id] = revoked = replace(key, revoked_at=self._clock())
+        self._record(audit.updated(key, revoked, "revoke"))
+        return revoked
 
     async def touch_key(self, key_id: str, used_at: Millis) -> None:
         if key := self._keys.get(key_id):

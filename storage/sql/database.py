@@ -4,7 +4,7 @@ A write that concerns visitors is a `Change`:
 
 1. begin; draw the next revision, which waits for the writer before
 2. read, refuse, write
-3. append to the change log; commit
+3. append to the change log and the audit log; commit
 4. announce the revision
 """
 
@@ -13,15 +13,18 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Callable, Coroutine, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
-from dataclasses import dataclass, field
+from copy import copy
+from dataclasses import asdict, dataclass, field
 from functools import wraps
 from typing import Any, ParamSpec, TypeVar
 
 from sqlalchemy import URL, Executable, Row, Table, insert, text, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from storage import audit
+from storage.audit import Act
 from storage.errors import StorageError
-from storage.models import Millis
+from storage.models import Actor, AuditEntry, Millis
 from storage.sql import tables
 from storage.sql.engines import create_edge_reader, create_reader, create_writer
 from storage.sql.failures import conflicts, translated
@@ -44,6 +47,18 @@ class Transaction:
 
     connection: AsyncConnection
     now: Millis
+    actor: Actor
+    entries: list[AuditEntry] = field(default_factory=list, init=False)  # for the audit log
+
+    def record(self, act: Act) -> None:
+        """What the audit log shall say; nothing unless the write is kept."""
+        self.entries.append(audit.entry(act, self.actor, self.now))
+
+    async def commit(self) -> None:
+        """Keep the write, and tell of it."""
+        if self.entries:
+            await self.connection.execute(insert(tables.audit), [asdict(entry) for entry in self.entries])
+        await self.connection.commit()
 
     @property
     def dialect(self) -> str:
@@ -73,7 +88,7 @@ class Transaction:
 class Change(Transaction):
     """A write that draws `revision`. If it logs nothing, nothing is kept and no revision is drawn."""
 
-    revision: int
+    revision: int = field(kw_only=True)
     new_files: int = field(default=0, init=False)  # paths that have a file and had none, less those that lost theirs
     entry: dict[str, Any] | None = field(default=None, init=False)
 
@@ -89,9 +104,16 @@ class Database:
         self.dialect = url.get_backend_name()
         self._clock = clock
         self._announce = announce
+        self._actor = audit.SYSTEM
         self._writer = create_writer(url)
         self._reader = create_reader(url)
         self.edge = create_edge_reader(url)
+
+    def acting(self, actor: Actor) -> Database:
+        """The same database, by way of which `actor` writes."""
+        same = copy(self)
+        same._actor = actor
+        return same
 
     async def rows(self, statement: Executable, parameters: Mapping[str, Any] | None = None) -> Sequence[Row[Any]]:
         """All of the answer, as of the latest commit."""
@@ -113,8 +135,9 @@ class Database:
         """A write that draws no revision."""
         with translated():
             async with self._writer.connect() as connection:
-                yield Transaction(connection, self._clock())
-                await connection.commit()
+                transaction = Transaction(connection, self._clock(), self._actor)
+                yield transaction
+                await transaction.commit()
 
     @asynccontextmanager
     async def change(self) -> AsyncIterator[Change]:
@@ -122,11 +145,11 @@ class Database:
         with translated():
             async with self._writer.connect() as connection:
                 revision = (await connection.execute(_DRAW)).scalar_one()
-                change = Change(connection, self._clock(), revision)
+                change = Change(connection, self._clock(), self._actor, revision=revision)
                 yield change
                 if change.entry is not None:
                     await connection.execute(insert(tables.changes), change.entry)
-                    await connection.commit()
+                    await change.commit()
                     self._announce(revision)
 
     async def close(self) -> None:

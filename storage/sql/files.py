@@ -7,8 +7,8 @@ from typing import Any
 
 from sqlalchemy import ColumnElement, Select, case, false, func, select
 
-from storage import edits
-from storage.models import Blob, Entry, File, Page, PageQuery
+from storage import audit, edits
+from storage.models import Blob, Digest, Entry, File, Page, PageQuery
 from storage.sql.database import Verbs, whole
 from storage.sql.dialects import is_among, position_of
 from storage.sql.publish import begin_files, end_files, end_where, finish, is_below, possess, prepare
@@ -27,6 +27,8 @@ class FileVerbs(Verbs):
         async with self._database.change() as change:
             space = await SPACE.get(change, space_id)
             parameters = await prepare(change, space_id)
+            told = audit.first({*files, *delete})
+            before = await _digests(change, space_id, told)
             written = 0
             if ended := set(delete) - files.keys():
                 written += await end_files(change, _END_NAMED, {**parameters, "paths": paths_json(ended)})
@@ -35,16 +37,23 @@ class FileVerbs(Verbs):
                 await possess(change, space.workspace_id, FILES, {"files": piece})
             if not written:
                 return space.revision
+            after = {**before, **{path: files[path].digest for path in told if path in files}}
+            after = {path: digest for path, digest in after.items() if path not in ended}
+            verb = "put" if files else "delete"
+            change.record(audit.files_changed(verb, space, before, after, len({*files, *delete})))
             await finish(change, space_id, "files.put")
             return change.revision
 
     @whole
     async def delete_tree(self, space_id: str, folder: str) -> int:
         async with self._database.change() as change:
-            await SPACE.get(change, space_id)
+            space = await SPACE.get(change, space_id)
+            told = _list_below(space_id, folder).order_by(files.c.path).limit(audit.MAX_PATHS)
+            before = {row.path: row.digest for row in await change.rows(told)}
             ending = end_where(is_below(files.c.path, folder))
             count = await end_files(change, ending, await prepare(change, space_id))
             if count:
+                change.record(audit.files_changed("delete", space, before, {}, count))
                 await finish(change, space_id, "files.delete")
             return count
 
@@ -64,6 +73,12 @@ class FileVerbs(Verbs):
 
 
 _END_NAMED = end_where(is_among(files.c.path, select(PATHS.c.path)))
+
+
+async def _digests(reader: Reader, space_id: str, paths: Collection[str]) -> dict[str, Digest]:
+    """What is live at a few paths."""
+    rows = await reader.rows(select(files.c.path, files.c.digest).where(*_is_live(space_id), files.c.path.in_(paths)))
+    return {row.path: row.digest for row in rows}
 
 
 def _is_live(space_id: str) -> list[ColumnElement[bool]]:

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 from sqlalchemy import update
 
-from storage import edits
+from storage import audit, edits
 from storage.models import Blob, Key, Millis, NewKey, Page, PageQuery
 from storage.sql.database import Verbs, whole
 from storage.sql.publish import possess
@@ -22,6 +22,7 @@ class KeyVerbs(Verbs):
             await WORKSPACE.get(transaction, new.workspace_id)
             key = edits.make_key(new, transaction.now)
             await transaction.insert(keys, KEY.values(key))
+            transaction.record(audit.created(key))
             return key
 
     async def find_key(self, key_id: str) -> Key | None:
@@ -37,10 +38,12 @@ class KeyVerbs(Verbs):
     async def revoke_key(self, key_id: str) -> Key:
         async with self._database.transaction() as transaction:
             key = await KEY.get(transaction, key_id)
-            if key.revoked_at is None:
-                key = replace(key, revoked_at=transaction.now)
-                await transaction.update(keys, KEY.values(key))
-            return key
+            if key.revoked_at is not None:
+                return key
+            revoked = replace(key, revoked_at=transaction.now)
+            await transaction.update(keys, KEY.values(revoked))
+            transaction.record(audit.updated(key, revoked, "revoke"))
+            return revoked
 
     @whole
     async def touch_key(self, key_id: str, used_at: Millis) -> None:

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 
 from sqlalchemy import delete, func, select, update
 
-from storage import edits
+from storage import audit, edits
 from storage.models import NewSite, Page, PageQuery, Site, SitePatch
 from storage.sql.database import Change, Verbs, whole
 from storage.sql.files import find_live
@@ -24,6 +24,7 @@ class SiteVerbs(Verbs):
             await _refuse_missing(change, site, edits.required_files(site))
             await change.insert(sites, SITE.values(site))
             await check_quota(change, edits.SITES, site.workspace_id)
+            change.record(audit.created(site))
             change.log("site.create", [site.domain])
             return site
 
@@ -55,6 +56,7 @@ class SiteVerbs(Verbs):
             if edits.is_served_anew(old, site):
                 site = await _stamp_settings(change, site)
             await change.update(sites, SITE.values(site))
+            change.record(audit.updated(old, site))
             change.log("site.update", sorted({old.domain, site.domain}))
             return site
 
@@ -63,6 +65,7 @@ class SiteVerbs(Verbs):
         async with self._database.change() as change:
             site = await SITE.get(change, site_id)
             await change.execute(delete(sites).where(sites.c.id == site_id))
+            change.record(audit.deleted(site))
             change.log("site.delete", [site.domain])
 
 

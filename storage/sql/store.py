@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from storage.clock import now_ms
-from storage.models import Millis
+from storage.models import Actor, Millis
+from storage.sql.calls import CallVerbs
 from storage.sql.database import Database
 from storage.sql.deployments import DeploymentVerbs
 from storage.sql.edge import EdgeVerbs
@@ -18,8 +19,11 @@ from storage.sql.spaces import SpaceVerbs
 from storage.sql.workspaces import WorkspaceVerbs
 
 
-class SqlMetadata(EdgeVerbs, WorkspaceVerbs, KeyVerbs, SpaceVerbs, SiteVerbs, FileVerbs, DeploymentVerbs):
+class SqlMetadata(EdgeVerbs, CallVerbs, WorkspaceVerbs, KeyVerbs, SpaceVerbs, SiteVerbs, FileVerbs, DeploymentVerbs):
     """See `storage.metadata.MetadataStore`; made by `open_sql`."""
+
+    def acting(self, actor: Actor) -> SqlMetadata:
+        return SqlMetadata(self._database.acting(actor))
 
     async def close(self) -> None:
         await self._database.close()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from storage import edits
+from storage import audit, edits
 from storage.models import Page, PageQuery, Usage, Workspace, WorkspacePatch
 from storage.sql.database import Verbs, whole
 from storage.sql.dialects import insert_into
@@ -17,7 +17,8 @@ class WorkspaceVerbs(Verbs):
         async with self._database.transaction() as transaction:
             workspace = edits.make_workspace({"name": name}, transaction.now, workspace_id)
             adding = insert_into(transaction.dialect, workspaces).values(WORKSPACE.values(workspace))
-            await transaction.execute(adding.on_conflict_do_nothing())
+            if await transaction.execute(adding.on_conflict_do_nothing()):
+                transaction.record(audit.created(workspace))
             return await WORKSPACE.get(transaction, workspace_id)
 
     @whole
@@ -25,6 +26,7 @@ class WorkspaceVerbs(Verbs):
         async with self._database.transaction() as transaction:
             workspace = edits.make_workspace(new, transaction.now)
             await transaction.insert(workspaces, WORKSPACE.values(workspace))
+            transaction.record(audit.created(workspace))
             return workspace
 
     async def find_workspace(self, workspace_id: str) -> Workspace | None:
@@ -42,6 +44,7 @@ class WorkspaceVerbs(Verbs):
             old = await WORKSPACE.get(transaction, workspace_id)
             workspace = edits.patch_workspace(old, patch, transaction.now)
             await transaction.update(workspaces, WORKSPACE.values(workspace))
+            transaction.record(audit.updated(old, workspace))
             return workspace
 
     async def measure_workspace(self, workspace_id: str) -> Usage:
