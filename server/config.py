@@ -159,6 +159,7 @@ class Settings(BaseSettings):
     bad_credentials_per_minute: int = Field(
         default=100, ge=1, description="Bad keys and tokens from one address, before it has to wait."
     )
+    audit_days: int = Field(default=365, ge=1, description="Days for which the audit log is kept.")
     log_level: Literal["debug", "info", "warning", "error"] = Field(default="info", description="How much is logged.")
 
     @field_validator("platform_domains")

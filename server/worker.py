@@ -11,9 +11,11 @@ import json
 import signal
 import socket
 import sys
+from collections.abc import Coroutine
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from ssl import SSLContext
+from typing import Any
 
 import uvloop
 
@@ -69,14 +71,17 @@ async def serve(task: Task, stop: asyncio.Event) -> None:
         stack.callback(node.close)
         stores = await stack.enter_async_context(open_stores(task.settings, node.raise_revision))
         servers: list[tuple[Listener, socket.socket]] = []
-        if task.control is not None:
-            servers.append((_control_server(task, stores, node), task.control))
         async with asyncio.TaskGroup() as group:
+            background: list[asyncio.Task[None]] = []
+            if task.control is not None:
+                control, housekeeping = _control(task, stores, node)
+                servers.append((control, task.control))
+                background.append(group.create_task(housekeeping))
             if task.edge is not None:
                 slot = node.slot(task.slot)
                 edge = _edge(task, stores, node, slot)
                 await edge.follower.poll()
-                follower = group.create_task(edge.follower.run())
+                background.append(group.create_task(edge.follower.run()))
                 servers.append((_edge_server(task.settings, edge), task.edge))
             for server, sock in servers:
                 group.create_task(server.listen(sock))
@@ -87,7 +92,8 @@ async def serve(task: Task, stop: asyncio.Event) -> None:
             await stop.wait()
             if task.edge is not None:
                 slot.mark(State.DRAINING)
-                follower.cancel()
+            for each in background:
+                each.cancel()
             for server, _ in servers:
                 server.stop()
 
@@ -109,9 +115,11 @@ def _edge_server(settings: Settings, edge: Edge) -> Listener:
     return hypercorn_server(edge, tls) if settings.http_server == "hypercorn" else edge_server(edge, tls=tls)
 
 
-def _control_server(task: Task, stores: Stores, node: NodeMap) -> Listener:
+def _control(task: Task, stores: Stores, node: NodeMap) -> tuple[Listener, Coroutine[Any, Any, None]]:
+    """The control API's listener, and what goes on beside it."""
     # Imported here because an edge process has no use for FastAPI: measured 0.2 s of its start, 11 MB of its memory.
     from server.control.app import create_app
+    from server.control.housekeeping import keep_house
 
     config = ControlConfig(
         platform_domains=task.settings.platform_domains,
@@ -121,9 +129,10 @@ def _control_server(task: Task, stores: Stores, node: NodeMap) -> Listener:
         root_key_hash=task.root_key_hash,
         token_secrets=task.token_secrets,
         readiness=lambda: _readiness(node),
+        audit_days=task.settings.audit_days,
         visitors=task.settings.visitors,
     )
-    return control_server(create_app(stores.metadata, stores.blobs, config))
+    return control_server(create_app(stores.metadata, stores.blobs, config)), keep_house(stores.metadata, config)
 
 
 def _readiness(node: NodeMap) -> Readiness:

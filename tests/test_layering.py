@@ -74,7 +74,7 @@ LIBRARIES = {
     "rich": ("server.cli.console",),
     "sqlalchemy": ("storage.sql",),
     "starlette": ("server.control", "server.doors.asgi", "server.listeners"),
-    "structlog": ("server.logs", "server.control.errors"),
+    "structlog": ("server.logs", "server.control.errors", "server.control.housekeeping"),
     "typer": ("server.cli",),
     "uvicorn": ("server.doors.http1", "server.listeners"),
     "uvloop": ("server.worker",),

@@ -6,22 +6,20 @@ from functools import cache
 from typing import Any
 
 from fastapi import FastAPI
-from fastapi.exceptions import RequestValidationError
 from pydantic.alias_generators import to_camel
-from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, JSONResponse, Response
 from starlette.routing import Route
 
-from server.control import deployments, errors, files, health, keys, reference, sites, spaces, workspaces
+from server.control import audit, deployments, errors, files, health, keys, reference, sites, spaces, workspaces
 from server.control.auth import Authenticator
 from server.control.config import ControlConfig
 from server.control.envelope import Envelope
 from server.control.gate import ANSWER_HEADERS, RETRY_AFTER, SECURITY_SCHEME, Gate
+from server.control.idempotency import document_keys
 from server.control.rates import Rates
 from server.control.views import ErrorView
 from storage.blobs import BlobStore
-from storage.errors import StorageError
 from storage.metadata import MetadataStore
 
 TITLE = "Spacelane control API"
@@ -38,7 +36,15 @@ REFUSAL: dict[str, Any] = {
     "description": "A refusal",
     "headers": {**ANSWER_HEADERS, "Retry-After": RETRY_AFTER},
 }
-RESOURCES = (spaces.router, sites.router, files.router, deployments.router, keys.router, workspaces.router)
+RESOURCES = (
+    spaces.router,
+    sites.router,
+    files.router,
+    deployments.router,
+    keys.router,
+    workspaces.router,
+    audit.router,
+)
 
 
 def create_app(metadata: MetadataStore, blobs: BlobStore, config: ControlConfig) -> FastAPI:
@@ -60,10 +66,8 @@ def create_app(metadata: MetadataStore, blobs: BlobStore, config: ControlConfig)
         authenticator=Authenticator(metadata, config),
     )
     app.add_middleware(Envelope)
-    app.add_exception_handler(errors.ApiError, errors.on_api_error)
-    app.add_exception_handler(StorageError, errors.on_storage_error)
-    app.add_exception_handler(RequestValidationError, errors.on_validation_error)
-    app.add_exception_handler(HTTPException, errors.on_routing_error)
+    for kind, handler in errors.HANDLERS.items():
+        app.add_exception_handler(kind, handler)
     for router in RESOURCES:
         app.include_router(router, prefix="/api/v1", responses={"default": REFUSAL})
     app.router.routes += [*health.routes, *_reference_routes(app)]
@@ -76,6 +80,7 @@ def _reference_routes(app: FastAPI) -> list[Route]:
     @cache
     def document() -> dict[str, Any]:
         made = app.openapi()
+        document_keys(made)
         made["components"]["securitySchemes"] = {
             SECURITY_SCHEME: {
                 "type": "http",

@@ -32,13 +32,14 @@ class ControlConfig:
     """Sizes are in bytes; `root_key_hash` is the SHA-256 (hexadecimal) of a key that may do everything in
     `default_workspace_id`, which has to exist. Tokens are signed with the first of `token_secrets`, and believed if any
     of them has signed them. A key and its tokens may make `requests_per_minute` (0: as many as they like), an address
-    may send `bad_credentials_per_minute`."""
+    may send `bad_credentials_per_minute`. The audit log goes back `audit_days`."""
 
     platform_domains: tuple[str, ...] = ("localhost",)
     max_file_bytes: int = 5 * GIB
     max_json_bytes: int = MIB // 4
     requests_per_minute: int = 60_000
     bad_credentials_per_minute: int = 100
+    audit_days: int = 365
     max_large_json_bytes: int = 16 * MIB  # deployment manifests, and files sent as data URLs
     root_key_hash: str | None = None
     token_secrets: tuple[str, ...] = field(default_factory=lambda: (token_urlsafe(32),))

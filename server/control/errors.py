@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import traceback
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, NamedTuple
 
@@ -161,6 +161,19 @@ async def on_routing_error(request: Request, exc: Exception) -> Response:
     assert isinstance(exc, HTTPException)
     meaning = ROUTING_ERRORS.get(exc.status_code, UNEXPECTED)
     return render(request, ApiError(meaning.status, meaning.code, meaning.message), exc.headers)
+
+
+HANDLERS: dict[type[Exception], Callable[[Request, Exception], Awaitable[Response]]] = {
+    ApiError: on_api_error,
+    storage.StorageError: on_storage_error,
+    RequestValidationError: on_validation_error,
+    HTTPException: on_routing_error,
+}
+
+
+async def answer_refusal(request: Request, exc: Exception) -> Response:
+    """What the application answers for `exc`, of one of the kinds in `HANDLERS`."""
+    return await next(HANDLERS[cls] for cls in type(exc).__mro__ if cls in HANDLERS)(request, exc)
 
 
 def on_unexpected(request: Request, exc: Exception) -> Response:

@@ -5,6 +5,7 @@
 3. scope, and what a token is confined to (403)
 4. the URL's text, content type and announced size (400, 415, 413)
 5. the body, read up to a limit and parsed (413, 400)
+6. whether it has been answered before (409, or that answer)
 
 and then FastAPI validates what was sent (400), and the endpoint looks for the objects (404).
 """
@@ -27,17 +28,19 @@ from server.control.bodies import LARGE_AT_ONCE, open_json, require_json
 from server.control.call import Call
 from server.control.config import ControlConfig
 from server.control.errors import ApiError, Detail, bad_request
+from server.control.idempotency import SECRET, answer_once, parse_key
 from server.control.rates import Rates, Standing, render_headers
 from storage.blobs import BlobStore
 from storage.errors import NotFound, QuotaExceeded
 from storage.metadata import MetadataStore
-from storage.models import Workspace
+from storage.models import Actor, Workspace
 
 SECURITY_SCHEME = "secretKey"
 # In the OpenAPI document.
 LARGE_BODY = "x-large-body"  # the larger of the two limits of JSON bodies applies
 CONFINABLE = "x-confinable"  # it is about no one space, and shows a token that is confined only what it may see
 
+FOR_ROOT = "an id or alias, for the root key only"  # what a parameter that names a workspace takes
 BYTES = {"schema": {"type": "string", "format": "binary"}}
 
 ANSWER_HEADERS: dict[str, Any] = {
@@ -61,15 +64,18 @@ def declare(
     *,
     large_body: bool = False,
     confinable: bool = False,
+    secret: bool = False,
     **extra: Any,
 ) -> dict[str, Any]:
     """The arguments of a route that wants `scope` and answers `answer` (None: bytes); `extra` goes into its OpenAPI.
 
     The scope "root" is the root key's own, None any good credential. A token that is confined to spaces passes where
-    the path names the space, and where the route is `confinable`, which is a promise to keep it to them.
+    the path names the space, and where the route is `confinable`, which is a promise to keep it to them. The answer of
+    a `secret` one is given once only.
     """
     openapi: dict[str, Any] = {"security": [{SECURITY_SCHEME: [scope] if scope else []}], **extra}
-    openapi |= {name: True for name, holds in ((LARGE_BODY, large_body), (CONFINABLE, confinable)) if holds}
+    marks = ((LARGE_BODY, large_body), (CONFINABLE, confinable), (SECRET, secret))
+    openapi |= {name: True for name, holds in marks if holds}
     facts: dict[str, Any] = {"model": answer} if answer else {"content": {"application/octet-stream": BYTES}}
     facts["headers"] = ANSWER_HEADERS
     return {"openapi_extra": openapi, "responses": {200: facts}, "response_class": JSONResponse if answer else Response}
@@ -120,8 +126,9 @@ class Gate:
         self._count(request, caller, workspace)
         needs.check(caller)
         check_url(request)
+        actor = Actor(kind=caller.kind, key_id=caller.key_id, request_id=request.state.request_id)
         request.state.call = Call(
-            metadata=self.metadata,
+            metadata=self.metadata.acting(actor),
             blobs=self.blobs,
             config=self.config,
             turns=self.turns,
@@ -184,7 +191,8 @@ class ControlRoute(APIRoute):
     def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
         handle = super().get_route_handler()
         needs = Needs.of(self)
-        large_body = (self.openapi_extra or {}).get(LARGE_BODY, False)
+        openapi = self.openapi_extra or {}
+        large_body, secret = openapi.get(LARGE_BODY, False), openapi.get(SECRET, False)
         takes_json = self.body_field is not None
 
         async def pass_gate(request: Request) -> Response:
@@ -193,8 +201,12 @@ class ControlRoute(APIRoute):
             if takes_json:
                 require_json(request)
                 limit = gate.config.max_large_json_bytes if large_body else gate.config.max_json_bytes
-                async with open_json(request, limit, gate.turns) as value:
-                    return await handle(_JsonRequest(request, value))
+                key = parse_key(request, secret=secret)
+                async with open_json(request, limit, gate.turns) as body:
+                    inner = _JsonRequest(request, body.value)
+                    if key is None:
+                        return await handle(inner)
+                    return await answer_once(request, key, body.digest, lambda: handle(inner))
             return await handle(request)
 
         return pass_gate

@@ -13,7 +13,7 @@ from server.control.auth import Scope, hash_secret
 from server.control.call import CurrentCall
 from server.control.errors import ApiError
 from server.control.fields import Body, NoFields, ShortText, refusal
-from server.control.gate import ControlRoute, declare
+from server.control.gate import FOR_ROOT, ControlRoute, declare
 from server.control.pagination import CurrentListQuery, render_page
 from server.control.views import IdView, KeyView, ListView, NewKeyView, NewTokenView, parse_time
 from storage.errors import Invalid
@@ -25,7 +25,6 @@ router = APIRouter(route_class=ControlRoute, tags=["Keys"])
 HOUR: Millis = 3_600_000
 DAY: Millis = 24 * HOUR
 MAX_SPACES = 100  # that a token is confined to: it has to fit into a header
-FOR_ROOT = "an id or alias, for the root key only"
 LAST_TIME: Millis = 253_402_300_799_999  # the end of the year 9999, past which ISO 8601 has no four-digit year
 
 
@@ -73,7 +72,7 @@ def view_key(key: Key) -> KeyView:
     return KeyView.model_validate(key)
 
 
-@router.post("/key/create", **declare("keys:write", NewKeyView))
+@router.post("/key/create", **declare("keys:write", NewKeyView, secret=True))
 async def create_key(body: NewKeyFields, call: CurrentCall) -> Response:
     """Create a secret key. The answer is the only time that its secret is shown."""
     scopes: frozenset[str] = frozenset(body.scopes)
@@ -115,7 +114,7 @@ async def revoke_key(keyId: str, body: NoFields, call: CurrentCall) -> Response:
     return call.answer_id(key.id)
 
 
-@router.post("/key/token", **declare(None, NewTokenView))
+@router.post("/key/token", **declare(None, NewTokenView, secret=True))
 async def create_token(body: TokenFields, call: CurrentCall) -> Response:
     """Make a token, a JWT, that has some of the key's scopes for a while. Revoking the key ends its tokens too."""
     caller, now = call.caller, call.config.clock()

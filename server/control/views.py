@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import asdict
 from datetime import UTC, datetime, timedelta
-from typing import Annotated, Any, Generic, TypeAlias, TypeVar
+from typing import Annotated, Any, Generic, Literal, TypeAlias, TypeVar
 
 from pydantic import (
     BaseModel,
@@ -20,7 +21,7 @@ from starlette.responses import Response
 
 from server.control.errors import Detail
 from server.edge.media_types import content_type
-from storage.models import Digest, Millis, Mode
+from storage.models import AuditEntry, Digest, Millis, Mode
 from storage.paths import path_id
 
 V = TypeVar("V", bound="View")
@@ -52,6 +53,14 @@ Time: TypeAlias = Annotated[
         {"type": "string", "format": "date-time", "description": "Epoch milliseconds for keys of the sdk dialect"}
     ),
 ]
+
+
+def _times(told: Mapping[str, Any], info: SerializationInfo) -> dict[str, Any]:
+    """The fields of an object, of which those that are times end in At."""
+    return {
+        name: _time(value, info) if name.endswith("At") and isinstance(value, int) else value
+        for name, value in told.items()
+    }
 
 
 def _prefix(folder: str) -> str:
@@ -231,6 +240,38 @@ class KeyView(View):
     expires_at: Time | None
     revoked_at: Time | None
     last_used_at: Time | None
+
+
+Told: TypeAlias = Annotated[Mapping[str, Any] | None, PlainSerializer(_times, when_used="unless-none")]
+
+
+class ActorView(View):
+    """Who made a change: the holder of a key, of a token that it made, of the root key, or the server itself."""
+
+    kind: Literal["root", "key", "token", "system"]
+    key_id: str | None
+
+
+class AuditView(View):
+    """Of an update, `before` and `after` have only what changed; a field that is too large is `{"$omitted": bytes}`.
+    Of files, they have the digests by path, of ten at most, and the `count` of all."""
+
+    id: str
+    actor: ActorView
+    request_id: str | None
+    action: str
+    kind: str
+    object_id: str
+    space_id: str | None
+    before: Told
+    after: Told
+    created_at: Time
+
+    @classmethod
+    def of(cls, entry: AuditEntry) -> AuditView:
+        """The view of `entry`."""
+        actor = {"kind": entry.actor_kind, "key_id": entry.actor_key_id}
+        return cls.model_validate({**asdict(entry), "actor": actor})
 
 
 class NewTokenView(View):
