@@ -2,7 +2,7 @@
 
 1. the data directory, the database's schema, the root key, the node map
 2. the listening sockets, which every process shares
-3. one worker: this process serves everything; more: `supervisor`
+3. one worker: this process serves everything; more: `supervisor`. Compressing is always left to another process
 """
 
 from __future__ import annotations
@@ -27,6 +27,7 @@ from server.logs import configure_logging, get_logger
 from server.node import NodeMap, NodeMapError
 from server.root_key import ROOT_KEY_FILE, RootKeyError, make_root_key
 from server.stores import migrate_stores, open_stores
+from server.tasks import Task, compressor
 from server.token_secrets import TOKEN_SECRETS_FILE, make_token_secrets
 from storage.errors import StorageError
 
@@ -54,12 +55,10 @@ def serve(settings: Settings, on_ready: Callable[[Settings], None] | None = None
         print(f"spacelane cannot start: {exc}", file=sys.stderr)
         return 1
     settings = settings.model_copy(update={"edge": _bound(edge), "control": _bound(control)})
-    task = worker.Task(
-        settings=settings, edge=edge, control=control, root_key_hash=root_key_hash, token_secrets=token_secrets
-    )
+    task = Task(settings=settings, edge=edge, control=control, root_key_hash=root_key_hash, token_secrets=token_secrets)
     threading.Thread(target=_announce, args=(settings, on_ready), daemon=True).start()
     if settings.worker_count == 1:
-        worker.run(task)
+        worker.run(task, compressor(task))
         return 0
     return supervisor.run(task, settings.worker_count)
 

@@ -1,24 +1,24 @@
-"""One process that serves: the edge, the control API, or both.
+"""One process of the server: the edge, the control API, or both, or the one that compresses.
 
-Run as a module it is a child of the supervisor: its standard input brings one line of JSON (`Task`), stays open as long
-as the supervisor lives, and its end is the order to stop.
+Run as a module it is a child of another: its standard input brings one line of JSON (`Task`), stays open as long as the
+parent lives, and its end is the order to stop.
 """
 
 from __future__ import annotations
 
 import asyncio
-import json
 import signal
 import socket
 import sys
-from collections.abc import Coroutine
-from contextlib import AsyncExitStack
-from dataclasses import dataclass
+from collections.abc import AsyncIterator, Coroutine, Mapping
+from contextlib import asynccontextmanager, suppress
 from ssl import SSLContext
 from typing import Any
 
 import uvloop
 
+from server.children import keep_running
+from server.compressor import Compressor, yield_to_others
 from server.config import Settings
 from server.control.config import ControlConfig, Readiness
 from server.doors.tls import create_context
@@ -27,49 +27,37 @@ from server.listeners import Listener, control_server, edge_server, hypercorn_se
 from server.logs import configure_logging
 from server.node import NodeMap, Slot, State
 from server.stores import Stores, open_stores
+from server.tasks import Task
 
 NODE_FILE = "node"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Task:
-    """What a process serves. Sockets are bound and listening; None: not this one's task."""
-
-    settings: Settings
-    edge: socket.socket | None
-    control: socket.socket | None
-    root_key_hash: str
-    token_secrets: tuple[str, ...] = ()  # of the control API
-    slot: int = 0  # of the edge
-
-    def dump(self) -> str:
-        """One line of JSON; the sockets by their descriptors."""
-        settings = self.settings.model_dump(mode="json", exclude={"root_key", "token_secrets"})
-        settings.update(edge=str(self.settings.edge), control=str(self.settings.control))
-        sockets = {name: sock.fileno() for name, sock in (("edge", self.edge), ("control", self.control)) if sock}
-        facts = {"root_key_hash": self.root_key_hash, "token_secrets": self.token_secrets, "slot": self.slot}
-        return json.dumps({"settings": settings, **sockets, **facts})
-
-    @classmethod
-    def load(cls, text: str) -> Task:
-        """What `dump` wrote, in a process that has inherited the descriptors."""
-        data = json.loads(text)
-        sockets = {name: socket.socket(fileno=data[name]) if name in data else None for name in ("edge", "control")}
-        return cls(
-            settings=Settings(**data["settings"]),
-            root_key_hash=data["root_key_hash"],
-            token_secrets=tuple(data["token_secrets"]),
-            slot=data["slot"],
-            **sockets,
-        )
+@asynccontextmanager
+async def _open(settings: Settings) -> AsyncIterator[tuple[Stores, NodeMap]]:
+    node = NodeMap.open(settings.data_dir / NODE_FILE)
+    try:
+        async with open_stores(settings, node.raise_revision) as stores:
+            yield stores, node
+    finally:
+        node.close()
 
 
-async def serve(task: Task, stop: asyncio.Event) -> None:
-    """Serve `task` until `stop` is set; then answer what is under way and return."""
-    async with AsyncExitStack() as stack:
-        node = NodeMap.open(task.settings.data_dir / NODE_FILE)
-        stack.callback(node.close)
-        stores = await stack.enter_async_context(open_stores(task.settings, node.raise_revision))
+async def compress(task: Task, stop: asyncio.Event) -> None:
+    """Compress what is published until `stop` is set."""
+    yield_to_others()
+    async with _open(task.settings) as (stores, node):
+        compressing = asyncio.create_task(Compressor(stores.metadata, stores.blobs, node).run())
+        stopping = asyncio.create_task(stop.wait())
+        await asyncio.wait((compressing, stopping), return_when=asyncio.FIRST_COMPLETED)
+        stopping.cancel()
+        compressing.cancel()
+        with suppress(asyncio.CancelledError):
+            await compressing
+
+
+async def serve(task: Task, stop: asyncio.Event, children: Mapping[str, Task]) -> None:
+    """Serve `task`, beside `children` by name, until `stop` is set; then answer what is under way and return."""
+    async with _open(task.settings) as (stores, node):
         servers: list[tuple[Listener, socket.socket]] = []
         async with asyncio.TaskGroup() as group:
             background: list[asyncio.Task[None]] = []
@@ -83,6 +71,8 @@ async def serve(task: Task, stop: asyncio.Event) -> None:
                 await edge.follower.poll()
                 background.append(group.create_task(edge.follower.run()))
                 servers.append((_edge_server(task.settings, edge), task.edge))
+            for name, child in children.items():
+                group.create_task(keep_running(name, child, stop))
             for server, sock in servers:
                 group.create_task(server.listen(sock))
             for server, _ in servers:
@@ -140,8 +130,8 @@ def _readiness(node: NodeMap) -> Readiness:
     return Readiness(ready=node.ready(), workers=states)
 
 
-def run(task: Task, *, stop_at_end_of_input: bool = False) -> None:
-    """Serve `task` in this process until SIGTERM or SIGINT, or until standard input ends."""
+def run(task: Task, children: Mapping[str, Task] | None = None, *, stop_at_end_of_input: bool = False) -> None:
+    """Do `task` in this process, and `children` beside it, until SIGTERM or SIGINT, or until standard input ends."""
 
     async def main() -> None:
         loop = asyncio.get_running_loop()
@@ -150,7 +140,7 @@ def run(task: Task, *, stop_at_end_of_input: bool = False) -> None:
             loop.add_signal_handler(number, stop.set)
         if stop_at_end_of_input:
             loop.add_reader(sys.stdin.fileno(), _stop_once, loop, stop)
-        await serve(task, stop)
+        await (compress(task, stop) if task.compress else serve(task, stop, children or {}))
 
     configure_logging(task.settings.log_level)
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:

@@ -11,8 +11,9 @@ from dataclasses import dataclass
 from heapq import nsmallest
 from typing import Any, TypeVar
 
+from storage.calls import Actor, AuditEntry
 from storage.ids import new_id
-from storage.models import Actor, AuditEntry, Deployment, Digest, Key, Meta, Millis, Site, Space, Workspace
+from storage.models import Deployment, Digest, Key, Meta, Millis, Site, Space, Workspace
 from storage.paths import path_id
 
 MAX_BYTES = 16 * 1024  # of JSON, before and after each

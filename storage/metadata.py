@@ -14,12 +14,11 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping, Sequence
 from typing import Protocol
 
+from storage.calls import Actor, Attempt, AuditEntry
 from storage.models import (
-    Actor,
-    Attempt,
-    AuditEntry,
     Blob,
     Change,
+    Coding,
     Deployment,
     Digest,
     Entry,
@@ -37,6 +36,7 @@ from storage.models import (
     SitePatch,
     Space,
     SpacePatch,
+    Uncoded,
     Usage,
     Workspace,
     WorkspacePatch,
@@ -55,15 +55,20 @@ class EdgeMetadata(Protocol):
         ...
 
     async def find_site(self, domains: Sequence[str]) -> HostedSite | None:
-        """The site of the first of `domains` that has one, with its files' revision as of the same instant."""
+        """The site of the first of `domains` that has one, with its space's revisions as of the same instant."""
         ...
 
     async def find_files(self, space_id: str, paths: Collection[str], revision: int) -> Mapping[str, File]:
         """For each of `paths`, the newest row that had begun at `revision`, if there is one.
 
         A row that had ended by then (`to_revision` ≤ `revision`) is a tombstone: it says when the path was removed. One
-        that ended later is returned as it stood: `to_revision` and `removed_at` None.
+        that ended later is returned as it stood: `to_revision` and `removed_at` None. Each has the variants that the
+        space's workspace has of its content now.
         """
+        ...
+
+    async def list_paths(self, space_id: str, folder: str, revision: int, after: str, limit: int) -> Sequence[str]:
+        """The first `limit` paths behind `after`, sorted, of what was live below `folder` at `revision`."""
         ...
 
 
@@ -208,6 +213,10 @@ class MetadataStore(EdgeMetadata, Protocol):
         """
         ...
 
+    async def create_sites(self, news: Sequence[NewSite]) -> Sequence[Site]:
+        """All of them or none, in one change. Raises as `create_site`; thousands at once are what it is for."""
+        ...
+
     async def find_site_by_id(self, site_id: str) -> Site | None: ...
 
     async def find_site_by_alias(self, workspace_id: str, alias: str) -> Site | None: ...
@@ -261,6 +270,26 @@ class MetadataStore(EdgeMetadata, Protocol):
         """
         ...
 
+    # Variants. A workspace has only those that were made for it, even where another has the same content: one that was
+    # there at once would tell it so. Equal bytes are one blob all the same.
+
+    async def put_variants(self, workspace_id: str, contents: Mapping[Digest, Mapping[Coding, Blob | None]]) -> None:
+        """Remember what became of contents in codings, for this workspace: a blob, or None where it saves too little.
+
+        What is remembered already stays as it is. Each space of the workspace in which a content that gains a variant
+        is live moves on: one change of its own for each, and a later `HostedSite.variants_revision`. If there is no
+        such space, no revision is drawn. Raises `NotFound` (workspace).
+        """
+        ...
+
+    async def list_uncoded(self, after: tuple[int, str], limit: int) -> Sequence[Uncoded]:
+        """The live files of all workspaces behind the place `after`, whose content lacks a coding; at most `limit`.
+
+        By place, the revision and path with which a file begins. What begins later comes later, so who has come to the
+        end of the list may go on from there.
+        """
+        ...
+
     # Blobs a workspace possesses, and deployments.
 
     async def put_blob(self, workspace_id: str, blob: Blob) -> None:
@@ -281,8 +310,8 @@ class MetadataStore(EdgeMetadata, Protocol):
         """By id, which is by creation."""
         ...
 
-    async def find_deployment_blob(self, deployment_id: str, digest: Digest) -> Blob | None:
-        """The blob of that digest if the manifest names it."""
+    async def find_deployment_blob(self, deployment_id: str, digest: Digest) -> tuple[str, Blob] | None:
+        """The blob of that digest if the manifest names it, and the first path that it names it for."""
         ...
 
     async def list_missing(self, deployment_id: str) -> Sequence[Digest]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Generic, Literal, TypeAlias, TypedDict, TypeVar
+from typing import Any, Generic, Literal, TypeAlias, TypedDict, TypeVar, get_args
 
 from storage.errors import Invalid
 
@@ -18,10 +18,12 @@ Digest: TypeAlias = str  # the SHA-256 of the content, 64 lower-case hexadecimal
 Meta: TypeAlias = Mapping[str, Any]  # a JSON object
 Dialect: TypeAlias = Literal["spacelane", "sdk"]
 Mode: TypeAlias = Literal["replace", "merge"]
+Coding: TypeAlias = Literal["gzip", "br", "zstd"]  # as HTTP names content codings
 
 DEFAULT_INDEX = "index.html"
 DEFAULT_NOT_FOUND = "404.html"
 MAX_META_BYTES = 16 * 1024
+CODINGS: tuple[Coding, ...] = get_args(Coding)
 
 T = TypeVar("T")
 
@@ -122,7 +124,8 @@ class Site:
 class HostedSite:
     """What the edge needs of a site, and no more: it keeps many of them, and their owners choose how large the rest is.
 
-    Read in one query with `files_revision`, the revision of its space's files. The other fields are as in `Site`.
+    Read in one query with `files_revision` and `variants_revision`, those of its space's files and of their variants.
+    The other fields are as in `Site`.
     """
 
     id: str
@@ -135,9 +138,10 @@ class HostedSite:
     created_at: Millis
     settings_at: Millis | None
     files_revision: int
+    variants_revision: int
 
     @classmethod
-    def of(cls, site: Site, files_revision: int) -> HostedSite:
+    def of(cls, site: Site, files_revision: int, variants_revision: int) -> HostedSite:
         """The view of `site`."""
         return cls(
             id=site.id,
@@ -150,12 +154,13 @@ class HostedSite:
             created_at=site.created_at,
             settings_at=site.settings_at,
             files_revision=files_revision,
+            variants_revision=variants_revision,
         )
 
     @property
     def version(self) -> int:
         """Moves with everything that can change what the site serves."""
-        return max(self.revision, self.files_revision)
+        return max(self.revision, self.files_revision, self.variants_revision)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -167,11 +172,21 @@ class Blob:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Variant:
+    """A content in one coding: a blob of its own."""
+
+    coding: Coding
+    digest: Digest
+    size: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class File:
     """One path's content from `from_revision` up to, but without, `to_revision` (None: still live).
 
     `modified_at` is when this content came to this path; no two contents of a path share the second, so that
     Last-Modified, which counts seconds, tells them apart. `removed_at` is set together with `to_revision`.
+    `variants`, by coding, are what the edge's look-up fills in, and nothing else does.
     """
 
     path: str
@@ -181,6 +196,22 @@ class File:
     from_revision: int
     to_revision: int | None = None
     removed_at: Millis | None = None
+    variants: tuple[Variant, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Uncoded:
+    """A live file of a workspace whose content has not been tried in each coding; `tried` has those it has been in.
+
+    `revision` is where the file begins; (revision, path) is its place in the list of them.
+    """
+
+    workspace_id: str
+    revision: int
+    path: str
+    digest: Digest
+    size: int
+    tried: frozenset[Coding]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -227,49 +258,6 @@ class Change:
     kind: str
     hosts: tuple[str, ...] = ()
     space_id: str | None = None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Actor:
-    """Who makes a change: the holder of a key or of a token it made (`key_id`), of the root key, or the server."""
-
-    kind: Literal["root", "key", "token", "system"]
-    key_id: str | None = None
-    request_id: str | None = None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class AuditEntry:
-    """One change: who made it (as in `Actor`), of what, and what was there before and after.
-
-    `action` is the kind and the verb, such as "site.update". Of an update, `before` and `after` have only what changed;
-    `before` is None for what was made, `after` for what went.
-    """
-
-    id: str
-    workspace_id: str
-    actor_kind: str
-    actor_key_id: str | None
-    request_id: str | None
-    action: str
-    kind: str
-    object_id: str
-    space_id: str | None
-    before: Mapping[str, Any] | None
-    after: Mapping[str, Any] | None
-    created_at: Millis
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Attempt:
-    """A call that may be repeated, by `scope`, a digest of what makes it the same: when it began, a digest of its body,
-    and its answer (None: there is none yet)."""
-
-    id: str
-    body_digest: str
-    started_at: Millis
-    status: int | None
-    answer: str | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

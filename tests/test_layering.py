@@ -30,10 +30,10 @@ FORBIDDEN = {
 
 # Decide, and touch nothing: no `async def`, no clock, no files.
 _PURE_EDGE = """
-    conditions header_rules hosts media_types paths patterns redirect_checks redirect_index redirect_rules redirects
-    request response rule_lines visitor
+    codings conditions digests header_rules hosts media_types path_index paths patterns redirect_checks redirect_index
+    redirect_rules redirects request response rule_lines visitor
 """
-PURE = ("server.doors.head", *(f"server.edge.{name}" for name in _PURE_EDGE.split()))
+PURE = ("server.doors.head", "server.doors.log_format", *(f"server.edge.{name}" for name in _PURE_EDGE.split()))
 IMPURE = frozenset(
     {
         "asyncio",
@@ -58,7 +58,10 @@ LIBRARIES = {
     "aiosqlite": ("storage.sql",),
     "alembic": ("storage.sql",),
     "asyncpg": ("storage.sql",),
+    "backports": ("server.compression",),
+    "brotli": ("server.compression",),
     "cachetools": ("server.edge.cache",),
+    "compression": ("server.compression",),  # of the standard library, from Python 3.14 on
     "fastapi": ("server.control",),
     "httptools": ("server.doors.http1",),
     "httpx": ("server.cli.client",),

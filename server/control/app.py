@@ -11,7 +11,19 @@ from starlette.requests import Request
 from starlette.responses import HTMLResponse, JSONResponse, Response
 from starlette.routing import Route
 
-from server.control import audit, deployments, errors, files, health, keys, reference, sites, spaces, workspaces
+from server.control import (
+    audit,
+    deployments,
+    errors,
+    explain,
+    files,
+    health,
+    keys,
+    reference,
+    sites,
+    spaces,
+    workspaces,
+)
 from server.control.auth import Authenticator
 from server.control.config import ControlConfig
 from server.control.envelope import Envelope
@@ -39,6 +51,7 @@ REFUSAL: dict[str, Any] = {
 RESOURCES = (
     spaces.router,
     sites.router,
+    explain.router,
     files.router,
     deployments.router,
     keys.router,

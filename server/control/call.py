@@ -11,6 +11,7 @@ from fastapi import Depends
 from starlette.requests import Request
 from starlette.responses import Response
 
+from server.compression import codings_for, make_variants
 from server.control.auth import ROOT, Caller
 from server.control.config import ControlConfig
 from server.control.errors import ApiError
@@ -20,7 +21,7 @@ from storage import edits
 from storage.blobs import BlobStore
 from storage.errors import NotFound
 from storage.metadata import MetadataStore
-from storage.models import Deployment, Key, Site, Space, Workspace
+from storage.models import Blob, Deployment, Key, Site, Space, Workspace
 
 _ID = re.compile(r"[a-z]+_[0-9a-z]{38}")  # storage.ids; anything else is not worth a query
 
@@ -42,6 +43,13 @@ class Call:
 
     def answer_id(self, id: str) -> Response:
         return self.answer(IdView(id=id))
+
+    async def compress(self, path: str, blob: Blob) -> None:
+        """Make what variants a file's first visitors shall find: gzip, which is quick. The rest is done later."""
+        codings = [coding for coding in codings_for(path, blob.size) if coding == "gzip"]
+        if codings:
+            variants = await make_variants(self.blobs, blob, codings)
+            await self.metadata.put_variants(self.caller.workspace_id, {blob.digest: variants})
 
     def check_workspace(self, workspace_id: str, kind: str) -> None:
         """Raises 401, as the product text has it, for what belongs to another workspace."""

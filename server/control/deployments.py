@@ -142,14 +142,16 @@ async def upload_blob(spaceId: str, deploymentId: str, digest: str, request: Req
     parse_digest(digest)
     space = await call.get_space(spaceId)
     deployment = await call.get_deployment(space, deploymentId)
-    wanted = await call.metadata.find_deployment_blob(deployment.id, digest)
-    if wanted is None:
+    found = await call.metadata.find_deployment_blob(deployment.id, digest)
+    if found is None:
         raise NotFound("blob of this deployment", digest)
+    path, wanted = found
     bodies.check_length(request, wanted.size)
     await call.check_room(request)
     blob = await call.blobs.put(bodies.read_stream(request, wanted.size), limit=wanted.size, expected=digest)
     if blob.size != wanted.size:
         raise Invalid("size", f"is {wanted.size} in the manifest, but the content has {blob.size} bytes")
+    await call.compress(path, blob)
     await call.metadata.put_blob(call.caller.workspace_id, blob)
     return call.answer_id(digest)
 

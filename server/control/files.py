@@ -55,6 +55,7 @@ async def upload_file(spaceId: str, path: str, request: Request, call: CurrentCa
     content = await _content(request, call)
     space = await call.get_space(spaceId)
     blob = await call.blobs.put(content, limit=call.config.max_file_bytes)
+    await call.compress(kept, blob)
     await call.metadata.put_files(space.id, {kept: blob})
     return call.answer_id(path_id(kept))
 

@@ -31,9 +31,10 @@ from server.control.errors import ApiError, Detail, bad_request
 from server.control.idempotency import SECRET, answer_once, parse_key
 from server.control.rates import Rates, Standing, render_headers
 from storage.blobs import BlobStore
+from storage.calls import Actor
 from storage.errors import NotFound, QuotaExceeded
 from storage.metadata import MetadataStore
-from storage.models import Actor, Workspace
+from storage.models import Workspace
 
 SECURITY_SCHEME = "secretKey"
 # In the OpenAPI document.

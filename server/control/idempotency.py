@@ -22,10 +22,11 @@ from starlette.responses import Response
 from server.control.auth import Caller
 from server.control.bodies import JSON
 from server.control.errors import HANDLERS, ApiError, Detail, answer_refusal, bad_request
+from storage.calls import Attempt
 from storage.errors import StorageError
 from storage.ids import new_id
 from storage.metadata import MetadataStore
-from storage.models import Attempt, Millis
+from storage.models import Millis
 
 HEADER = "Idempotency-Key"
 SECRET = "x-secret"  # in the OpenAPI document: the answer holds a secret, which is not kept to be given again

@@ -21,7 +21,8 @@ from starlette.responses import Response
 
 from server.control.errors import Detail
 from server.edge.media_types import content_type
-from storage.models import AuditEntry, Digest, Millis, Mode
+from storage.calls import AuditEntry
+from storage.models import Digest, Millis, Mode
 from storage.paths import path_id
 
 V = TypeVar("V", bound="View")

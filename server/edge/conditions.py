@@ -3,6 +3,7 @@
 1. preconditions in the order of RFC 9110 §13.2.2 → 304 or 412
 2. Range and If-Range (§14, §13.1.5) → 206 or 416
 3. HEAD: the headers alone
+4. Repr-Digest, if it is asked for (RFC 9530)
 """
 
 from __future__ import annotations
@@ -10,16 +11,21 @@ from __future__ import annotations
 import calendar
 import hashlib
 import re
+from dataclasses import replace
 from email.utils import formatdate
 from typing import Literal
 
+from server.edge.codings import IDENTITY
+from server.edge.digests import repr_digest, wants_sha256
 from server.edge.request import Request
 from server.edge.response import Body, Headers, Parts, Representation, Response, Span, page
 
 MAX_RANGES = 16
 
 # What describes the body alone stays out of a 304 (RFC 9110 §15.4.5); it has an ETag, so Last-Modified adds nothing.
-_NOT_IN_304 = frozenset({b"content-type", b"content-length", b"accept-ranges", b"last-modified"})
+_NOT_IN_304 = frozenset({b"content-type", b"content-length", b"content-encoding", b"accept-ranges", b"last-modified"})
+
+_OF_PARTS = frozenset({b"content-type", b"content-encoding"})
 
 _TAG = r'"[\x21\x23-\x7e\x80-\xff]*+"'
 _ETAG = re.compile(rf"(W/)?({_TAG})")
@@ -38,6 +44,8 @@ _ASCTIME = re.compile(rf"(?:{'|'.join(_DAYS)}) {_MONTH} ([ \d]\d) {_TIME} (\d{{4
 
 def finish(stored: Representation, request: Request) -> Response:
     """What `request` gets of `stored`, the full answer to GET."""
+    if request.want_repr_digest is not None:
+        return _with_digest(stored, request, request.want_repr_digest)
     head = request.method == "HEAD"
     if stored.etag is not None:
         match _precondition(stored.etag, stored.modified or 0, request):
@@ -55,6 +63,19 @@ def finish(stored: Representation, request: Request) -> Response:
         return response
     location = f"{stored.location}?{request.query}" if request.query else stored.location
     return Response(response.status, (*response.headers, (b"location", location.encode("ascii"))), response.body)
+
+
+def _with_digest(stored: Representation, request: Request, wanted: str) -> Response:
+    """With the digest of the whole of `stored`, also on a part of it and for HEAD (RFC 9530 §3, appendix B), if wanted.
+
+    Not on a 304, which leaves out what describes a representation that the client has (RFC 9110 §15.4.5); nor on a 412
+    or a 416, whose page is another one. The wish does not select the representation, and an answer is as good with the
+    field as without for whoever asks next: it is no matter of Vary (§12.5.5) or of the cache.
+    """
+    response = finish(stored, replace(request, want_repr_digest=None))
+    if stored.digest is None or response.status not in (stored.status, 206) or not wants_sha256(wanted):
+        return response
+    return replace(response, headers=(*response.headers, repr_digest(stored.digest)))
 
 
 def _whole(stored: Representation, head: bool) -> Response:
@@ -110,12 +131,16 @@ def _matches(field: str, tag: str, *, strong: bool) -> bool:
 
 
 def _if_range(stored: Representation, field: str | None) -> bool:
-    """Whether Range still applies: the validator must match strongly, a date exactly (§13.1.5)."""
+    """Whether Range still applies: the validator must match strongly, a date exactly (§13.1.5).
+
+    All codings of a file have one date: it does not tell a part of one from a part of another, so it counts only for
+    the file as it is.
+    """
     if field is None:
         return True
     if field.startswith(('"', "W/")):
         return stored.etag is not None and field == stored.etag.decode("ascii")
-    return parse_http_date(field) == stored.modified
+    return stored.coding == IDENTITY and parse_http_date(field) == stored.modified
 
 
 def parse_http_date(text: str) -> int | None:
@@ -197,17 +222,21 @@ def _partial(stored: Representation, ranges: tuple[tuple[int, int], ...]) -> Res
 
 
 def _multipart(stored: Representation, ranges: tuple[tuple[int, int], ...]) -> Response:
-    """multipart/byteranges (§14.6). The boundary is a hash: the same request, the same bytes."""
-    content_type = dict(stored.headers)[b"content-type"]
+    """multipart/byteranges (§14.6). The boundary is a hash: the same request, the same bytes.
+
+    What describes the file is said of its parts (§15.3.7.2). The answer as a whole is not in the file's coding.
+    """
+    described = b"".join(b"%b: %b\r\n" % header for header in stored.headers if header[0] in _OF_PARTS)
     boundary = hashlib.sha256(repr((stored.etag, ranges)).encode()).hexdigest()[:24].encode()
     around = [
-        b"%b--%b\r\ncontent-type: %b\r\ncontent-range: bytes %d-%d/%d\r\n\r\n"
-        % (b"\r\n" if place else b"", boundary, content_type, start, stop - 1, stored.size)
+        b"%b--%b\r\n%bcontent-range: bytes %d-%d/%d\r\n\r\n"
+        % (b"\r\n" if place else b"", boundary, described, start, stop - 1, stored.size)
         for place, (start, stop) in enumerate(ranges)
     ]
     around.append(b"\r\n--%b--\r\n" % boundary)
     length = sum(map(len, around)) + sum(stop - start for start, stop in ranges)
-    headers = _replace(stored.headers, b"content-type", b"multipart/byteranges; boundary=" + boundary)
+    whole = tuple(header for header in stored.headers if header[0] != b"content-encoding")
+    headers = _replace(whole, b"content-type", b"multipart/byteranges; boundary=" + boundary)
     return Response(
         206, _replace(headers, b"content-length", str(length).encode()), _body(stored, ranges, tuple(around))
     )

@@ -11,7 +11,9 @@ from dataclasses import dataclass, replace
 from http import HTTPStatus
 from typing import TypeAlias
 
-from storage.models import Blob, Millis
+from server.edge.codings import IDENTITY, Coding
+from server.edge.request import Refusal
+from storage.models import Blob, Digest, Millis
 
 Headers: TypeAlias = tuple[tuple[bytes, bytes], ...]
 
@@ -19,6 +21,7 @@ ALLOW = (b"allow", b"GET, HEAD, OPTIONS")
 NOSNIFF = (b"x-content-type-options", b"nosniff")
 NO_STORE = (b"cache-control", b"no-store")
 REVALIDATE = (b"cache-control", b"public, max-age=0, must-revalidate")
+VARY = (b"vary", b"accept-encoding")  # RFC 9110 §12.5.5: on every coding, or a cache gives one to all
 HTML = (b"content-type", b"text/html; charset=utf-8")
 RETRY_AFTER_SECONDS = 5
 
@@ -75,7 +78,9 @@ class Representation:
     """A whole answer to GET, the same for everybody whom its cache key covers.
 
     `etag` (quoted) and `modified` (seconds since the epoch) are the validators of a file; None for pages and redirects,
-    to which preconditions and ranges do not apply. A `location` goes out with the request's query behind it.
+    to which preconditions and ranges do not apply. A `location` goes out with the request's query behind it. A file
+    that has variants names all its `codings`, the smallest first, and this is in `coding`; others name none. `digest`
+    is that of the body where this is a blob's content.
     """
 
     status: int
@@ -84,6 +89,9 @@ class Representation:
     etag: bytes | None = None
     modified: int | None = None
     location: str | None = None
+    coding: Coding = IDENTITY
+    codings: tuple[Coding, ...] = ()
+    digest: Digest | None = None
 
     @property
     def size(self) -> int:
@@ -103,31 +111,62 @@ def etag_of(blob: Blob) -> bytes:
     return f'"{blob.digest[:32]}"'.encode()
 
 
-def file_representation(
-    blob: Blob, body: bytes | Blob, content_type: str, modified: Millis, date: bytes
-) -> Representation:
-    """The 200 for a file. `body` is `blob` where it is too large to keep; `date` is `modified` as an HTTP date."""
+@dataclass(frozen=True, slots=True)
+class Content:
+    """What is sent of a file: the blob of one of its codings. `body` is the blob again where it is too large to keep.
+
+    `codings` as in `Representation`.
+    """
+
+    media_type: str
+    blob: Blob
+    body: bytes | Blob
+    coding: Coding = IDENTITY
+    codings: tuple[Coding, ...] = ()
+
+    @property
+    def headers(self) -> Headers:
+        """Those that describe it."""
+        described = [
+            (b"content-type", self.media_type.encode("ascii")),
+            (b"content-length", str(self.blob.size).encode()),
+        ]
+        if self.coding != IDENTITY:
+            described.append((b"content-encoding", self.coding.encode("ascii")))
+        if self.codings:
+            described.append(VARY)
+        return tuple(described)
+
+
+def file_representation(content: Content, modified: Millis, date: bytes) -> Representation:
+    """The 200 for a file. `date` is `modified` as an HTTP date."""
+    etag = etag_of(content.blob)
     headers = (
-        (b"content-type", content_type.encode("ascii")),
-        (b"content-length", str(blob.size).encode()),
-        (b"etag", etag := etag_of(blob)),
+        *content.headers,
+        (b"etag", etag),
         (b"last-modified", date),
         REVALIDATE,
         (b"accept-ranges", b"bytes"),
         NOSNIFF,
     )
-    return Representation(200, headers, body, etag, modified // 1000)
-
-
-def error_representation(blob: Blob, body: bytes | Blob, content_type: str, status: int = 404) -> Representation:
-    """The error that shows a site's own page. It has no validators: a 304 would lose the status."""
-    headers = (
-        (b"content-type", content_type.encode("ascii")),
-        (b"content-length", str(blob.size).encode()),
-        NO_STORE,
-        NOSNIFF,
+    return Representation(
+        200,
+        headers,
+        content.body,
+        etag,
+        modified // 1000,
+        coding=content.coding,
+        codings=content.codings,
+        digest=content.blob.digest,
     )
-    return Representation(status, headers, body)
+
+
+def error_representation(content: Content, status: int = 404) -> Representation:
+    """The error that shows a site's own page. It has no validators: a 304 would lose the status."""
+    headers = (*content.headers, NO_STORE, NOSNIFF)
+    return Representation(
+        status, headers, content.body, coding=content.coding, codings=content.codings, digest=content.blob.digest
+    )
 
 
 def varying(headers: Headers, fields: Iterable[bytes]) -> Headers:
@@ -156,6 +195,14 @@ def page(status: int, detail: str, extra: Iterable[tuple[bytes, bytes]] = ()) ->
     body = _PAGE.format(status=status, reason=html.escape(reason), detail=html.escape(detail)).encode()
     length = (b"content-length", str(len(body)).encode())
     return Page(status, (HTML, length, *_EXTRA.get(status, ()), *extra, NO_STORE, NOSNIFF), body)
+
+
+NOT_ALLOWED = page(405, "This site can be read, and nothing else: use GET or HEAD.")
+
+
+def refusal_page(refusal: Refusal) -> Page:
+    """The page for what cannot be served as it was asked."""
+    return page(refusal.status, f"Sorry, {refusal.detail}.")
 
 
 def redirect(status: int, location: str) -> Representation:

@@ -9,8 +9,9 @@ from typing import Self
 
 from storage import audit
 from storage.audit import Act
+from storage.calls import Actor, Attempt, AuditEntry
 from storage.memory.nouns import page
-from storage.models import Actor, Attempt, AuditEntry, Millis, Page, PageQuery
+from storage.models import Millis, Page, PageQuery
 
 
 class MemoryCalls:

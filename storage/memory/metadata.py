@@ -5,6 +5,7 @@ No verb ever suspends, so each is atomic as it stands: it looks, refuses, and on
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
 
@@ -15,6 +16,7 @@ from storage.errors import Conflict
 from storage.memory.nouns import find_by_alias, get, is_after, page, refuse_taken_alias
 from storage.memory.tenants import MemoryTenants
 from storage.memory.tree import Tree, file_entry
+from storage.memory.variants import VariantVerbs
 from storage.models import (
     Blob,
     Change,
@@ -37,8 +39,8 @@ from storage.models import (
 )
 
 
-class MemoryMetadata(MemoryTenants):
-    """`clock` gives the time; `announce` is told each revision once it is drawn, before the verb returns."""
+class MemoryMetadata(MemoryTenants, VariantVerbs):
+    """`clock` gives the time; `announce` is told the last revision of each write, before the verb returns."""
 
     def __init__(
         self, *, clock: Callable[[], Millis] = now_ms, announce: Callable[[int], None] = lambda revision: None
@@ -51,6 +53,7 @@ class MemoryMetadata(MemoryTenants):
         self._settings_at: dict[str, Millis] = {}  # by space: the latest of its sites'
         self._sites: dict[str, Site] = {}
         self._domains: dict[str, str] = {}  # to the site's id
+        self._variants_revisions: dict[str, int] = {}  # by space; absent: 0
         self._deployments: dict[str, Deployment] = {}
         self._manifests: dict[str, Mapping[str, Blob]] = {}  # by deployment
 
@@ -69,12 +72,20 @@ class MemoryMetadata(MemoryTenants):
         for domain in domains:
             if domain in self._domains:
                 site = self._sites[self._domains[domain]]
-                return HostedSite.of(site, self._spaces[site.space_id].revision)
+                space = self._spaces[site.space_id]
+                return HostedSite.of(site, space.revision, self._variants_revisions.get(space.id, 0))
         return None
 
     async def find_files(self, space_id: str, paths: Collection[str], revision: int) -> Mapping[str, File]:
-        tree = self._trees.get(space_id, Tree())
-        return {path: row for path in paths if (row := tree.find(path, revision))}
+        if space_id not in self._spaces:
+            return {}
+        tree, variants = self._trees[space_id], self._variants[self._spaces[space_id].workspace_id]
+        rows = [row for path in paths if (row := tree.find(path, revision))]
+        return {row.path: replace(row, variants=variants.of(row.digest)) for row in rows}
+
+    async def list_paths(self, space_id: str, folder: str, revision: int, after: str, limit: int) -> Sequence[str]:
+        paths = self._trees[space_id].list_paths(folder, revision) if space_id in self._trees else []
+        return [path for path in paths if path > after][:limit]
 
     # Spaces.
 
@@ -133,6 +144,7 @@ class MemoryMetadata(MemoryTenants):
         for deployment in [each for each in self._deployments.values() if each.space_id == space_id]:
             del self._deployments[deployment.id], self._manifests[deployment.id]
         del self._spaces[space_id], self._trees[space_id], self._settings_at[space_id]
+        self._variants_revisions.pop(space_id, None)
         self._record(audit.deleted(space, domains=audit.first(hosts), domainCount=len(hosts)))
         self._log("space.delete", hosts, space_id)
 
@@ -148,6 +160,24 @@ class MemoryMetadata(MemoryTenants):
         self._record(audit.created(site))
         self._log("site.create", (site.domain,))
         return site
+
+    async def create_sites(self, news: Sequence[NewSite]) -> Sequence[Site]:
+        revision, now = self._next_revision(), self._clock()
+        made = [
+            edits.make_site(new, get(self._spaces, "space", new.space_id).workspace_id, revision, now) for new in news
+        ]
+        edits.refuse_twins(made)
+        for site in made:
+            self._refuse_site(site, edits.required_files(site))
+        for workspace_id, more in Counter(site.workspace_id for site in made).items():
+            self._check_quota(edits.SITES, workspace_id, self._count_sites(workspace_id) + more)
+        self._sites |= {site.id: site for site in made}
+        self._domains |= {site.domain: site.id for site in made}
+        for site in made:
+            self._record(audit.created(site))
+        if made:
+            self._log("site.create", tuple(site.domain for site in made))
+        return made
 
     async def find_site_by_id(self, site_id: str) -> Site | None:
         return self._sites.get(site_id)
@@ -253,9 +283,9 @@ class MemoryMetadata(MemoryTenants):
     async def list_deployments(self, space_id: str, query: PageQuery) -> Page[Deployment]:
         return page((each for each in self._deployments.values() if each.space_id == space_id), query)
 
-    async def find_deployment_blob(self, deployment_id: str, digest: Digest) -> Blob | None:
+    async def find_deployment_blob(self, deployment_id: str, digest: Digest) -> tuple[str, Blob] | None:
         manifest = self._manifests.get(deployment_id, {})
-        return next((blob for blob in manifest.values() if blob.digest == digest), None)
+        return min(((path, blob) for path, blob in manifest.items() if blob.digest == digest), default=None)
 
     async def list_missing(self, deployment_id: str) -> Sequence[Digest]:
         if not (deployment := self._deployments.get(deployment_id)):

@@ -6,8 +6,9 @@ from collections.abc import Iterable, Mapping
 from typing import TypeVar
 
 from storage import edits
+from storage.calls import AuditEntry
 from storage.errors import Conflict, NotFound
-from storage.models import AuditEntry, Deployment, Key, Page, PageQuery, Site, Space, Workspace
+from storage.models import Deployment, Key, Page, PageQuery, Site, Space, Workspace
 
 T = TypeVar("T", Workspace, Key, Space, Site, Deployment, AuditEntry)
 N = TypeVar("N", bound=Space | Site)

@@ -9,6 +9,7 @@ from storage import audit, edits
 from storage.errors import Conflict, NotFound
 from storage.memory.calls import MemoryCalls
 from storage.memory.nouns import get, page
+from storage.memory.variants import Variants
 from storage.models import Digest, Key, Millis, NewKey, Page, PageQuery, Workspace, WorkspacePatch
 
 
@@ -19,6 +20,7 @@ class MemoryTenants(MemoryCalls):
         super().__init__(clock)
         self._workspaces: dict[str, Workspace] = {}
         self._possessions: dict[str, dict[Digest, int]] = {}  # by workspace: content → size
+        self._variants: dict[str, Variants] = {}  # by workspace
         self._keys: dict[str, Key] = {}
 
     async def put_workspace(self, workspace_id: str, name: str) -> Workspace:
@@ -82,6 +84,7 @@ class MemoryTenants(MemoryCalls):
         if workspace.alias is not None and workspace.alias in others:
             raise Conflict("workspace", "alias", workspace.alias)
         self._possessions.setdefault(workspace.id, {})
+        self._variants.setdefault(workspace.id, Variants())
         self._workspaces[workspace.id] = workspace
         return workspace
 

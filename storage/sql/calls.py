@@ -6,7 +6,8 @@ from collections.abc import Collection, Mapping
 
 from sqlalchemy import ColumnElement, Delete, and_, bindparam, delete, func, select, update
 
-from storage.models import Attempt, AuditEntry, Millis, Page, PageQuery
+from storage.calls import Attempt, AuditEntry
+from storage.models import Millis, Page, PageQuery
 from storage.sql.database import Verbs, whole
 from storage.sql.dialects import insert_into
 from storage.sql.rows import ATTEMPT, AUDIT

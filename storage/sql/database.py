@@ -2,10 +2,10 @@
 
 A write that concerns visitors is a `Change`:
 
-1. begin; draw the next revision, which waits for the writer before
+1. begin; look up the next revision, which waits for the writer before
 2. read, refuse, write
-3. append to the change log and the audit log; commit
-4. announce the revision
+3. append to the change log, which draws a revision for each entry, and to the audit log; commit
+4. announce the last revision
 """
 
 from __future__ import annotations
@@ -18,13 +18,14 @@ from dataclasses import asdict, dataclass, field
 from functools import wraps
 from typing import Any, ParamSpec, TypeVar
 
-from sqlalchemy import URL, Executable, Row, Table, insert, text, update
+from sqlalchemy import URL, Executable, Row, Table, bindparam, insert, select, text, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from storage import audit
 from storage.audit import Act
+from storage.calls import Actor, AuditEntry
 from storage.errors import StorageError
-from storage.models import Actor, AuditEntry, Millis
+from storage.models import Millis
 from storage.sql import tables
 from storage.sql.engines import create_edge_reader, create_reader, create_writer
 from storage.sql.failures import conflicts, translated
@@ -34,11 +35,9 @@ T = TypeVar("T")
 
 _VERSION = text("SELECT version_num FROM alembic_version")  # what Alembic noted
 
-_DRAW = (
-    update(tables.store_state)
-    .values(revision=tables.store_state.c.revision + 1)
-    .returning(tables.store_state.c.revision)
-)
+# SQLite has no FOR UPDATE and needs none: a transaction that writes has the database's lock from its beginning.
+_LATEST = select(tables.store_state.c.revision).with_for_update()
+_DRAW = update(tables.store_state).values(revision=bindparam("latest"))
 
 
 @dataclass
@@ -48,16 +47,16 @@ class Transaction:
     connection: AsyncConnection
     now: Millis
     actor: Actor
-    entries: list[AuditEntry] = field(default_factory=list, init=False)  # for the audit log
+    told: list[AuditEntry] = field(default_factory=list, init=False)  # for the audit log
 
     def record(self, act: Act) -> None:
         """What the audit log shall say; nothing unless the write is kept."""
-        self.entries.append(audit.entry(act, self.actor, self.now))
+        self.told.append(audit.entry(act, self.actor, self.now))
 
     async def commit(self) -> None:
         """Keep the write, and tell of it."""
-        if self.entries:
-            await self.connection.execute(insert(tables.audit), [asdict(entry) for entry in self.entries])
+        if self.told:
+            await self.connection.execute(insert(tables.audit), [asdict(entry) for entry in self.told])
         await self.connection.commit()
 
     @property
@@ -78,6 +77,10 @@ class Transaction:
         with conflicts(values):
             await self.connection.execute(insert(table), values)
 
+    async def insert_all(self, table: Table, values: Sequence[Mapping[str, Any]]) -> None:
+        """Rows that conflict with nothing, which has been looked up."""
+        await self.connection.execute(insert(table), values)
+
     async def update(self, table: Table, values: Mapping[str, Any]) -> None:
         """Write over the row of that id. Raises `Conflict`."""
         with conflicts(values):
@@ -86,15 +89,27 @@ class Transaction:
 
 @dataclass
 class Change(Transaction):
-    """A write that draws `revision`. If it logs nothing, nothing is kept and no revision is drawn."""
+    """A write whose first entry in the log draws `revision`. If it logs nothing no revision is drawn, and nothing is
+    kept unless it says `keep`."""
 
     revision: int = field(kw_only=True)
+    entries: list[dict[str, Any]] = field(default_factory=list, init=False)
+    kept: bool = field(default=False, init=False)
     new_files: int = field(default=0, init=False)  # paths that have a file and had none, less those that lost theirs
-    entry: dict[str, Any] | None = field(default=None, init=False)
+
+    @property
+    def latest(self) -> int:
+        """The revision of the last entry."""
+        return self.revision + len(self.entries) - 1
 
     def log(self, kind: str, hosts: Sequence[str] = (), space_id: str | None = None) -> None:
-        """What the change log shall say; see `storage.models.Change`."""
-        self.entry = {"revision": self.revision, "kind": kind, "hosts": hosts, "space_id": space_id}
+        """What the change log shall say, at the next revision; see `storage.models.Change`."""
+        revision = self.revision + len(self.entries)
+        self.entries.append({"revision": revision, "kind": kind, "hosts": hosts, "space_id": space_id})
+
+    def keep(self) -> None:
+        """Keep what was written even if it concerns nobody yet, and is not logged."""
+        self.kept = True
 
 
 class Database:
@@ -144,13 +159,16 @@ class Database:
         """A write that does; the writers wait for each other here, so the order of commits is that of revisions."""
         with translated():
             async with self._writer.connect() as connection:
-                revision = (await connection.execute(_DRAW)).scalar_one()
+                revision = (await connection.execute(_LATEST)).scalar_one() + 1
                 change = Change(connection, self._clock(), self._actor, revision=revision)
                 yield change
-                if change.entry is not None:
-                    await connection.execute(insert(tables.changes), change.entry)
+                if change.entries:
+                    await connection.execute(_DRAW, {"latest": change.latest})
+                    await connection.execute(insert(tables.changes), change.entries)
+                if change.entries or change.kept:
                     await change.commit()
-                    self._announce(revision)
+                if change.entries:
+                    self._announce(change.latest)
 
     async def close(self) -> None:
         """Let go of all connections; again is harmless."""

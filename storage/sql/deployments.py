@@ -87,11 +87,13 @@ class DeploymentVerbs(Verbs):
     async def list_deployments(self, space_id: str, query: PageQuery) -> Page[Deployment]:
         return await DEPLOYMENT.list_page(self._database, query, deployments.c.space_id == space_id)
 
-    async def find_deployment_blob(self, deployment_id: str, digest: Digest) -> Blob | None:
-        blob = select(deployment_files.c.digest, deployment_files.c.size)
-        named = blob.where(_of_deployment, deployment_files.c.digest == digest).limit(1)
-        rows = await self._database.rows(named, {"deployment": deployment_id})
-        return Blob(**rows[0]._mapping) if rows else None
+    async def find_deployment_blob(self, deployment_id: str, digest: Digest) -> tuple[str, Blob] | None:
+        named = select(deployment_files.c.path, deployment_files.c.digest, deployment_files.c.size)
+        named = named.where(_of_deployment, deployment_files.c.digest == digest)
+        rows = await self._database.rows(
+            named.order_by(deployment_files.c.path).limit(1), {"deployment": deployment_id}
+        )
+        return (rows[0].path, Blob(digest=rows[0].digest, size=rows[0].size)) if rows else None
 
     async def list_missing(self, deployment_id: str) -> Sequence[Digest]:
         return await _list_missing(self._database, deployment_id)

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
+from typing import Any
 
-from sqlalchemy import bindparam, func, select, true, tuple_
+from sqlalchemy import ColumnElement, FromClause, Row, and_, bindparam, func, or_, select, true, tuple_
 
-from storage.models import DEFAULT_INDEX, DEFAULT_NOT_FOUND, Change, File, HostedSite
+from storage.models import DEFAULT_INDEX, DEFAULT_NOT_FOUND, Change, File, HostedSite, Variant
 from storage.sql.database import Verbs
 from storage.sql.rows import FILE
 from storage.sql.sources import PATHS, paths_json
-from storage.sql.tables import changes, files, sites, spaces, store_state
+from storage.sql.tables import changes, files, sites, spaces, store_state, variants
 
 _REVISION = select(store_state.c.revision)
 
@@ -28,6 +29,7 @@ _SITES = (
         func.coalesce(sites.c.named_index, DEFAULT_INDEX).label("index"),
         func.coalesce(sites.c.named_not_found, DEFAULT_NOT_FOUND).label("not_found"),
         spaces.c.revision.label("files_revision"),
+        spaces.c.variants_revision,
     )
     .join_from(sites, spaces, sites.c.space_id == spaces.c.id)
     .where(sites.c.domain.in_(bindparam("domains", expanding=True)))
@@ -56,15 +58,43 @@ _newest_revision = (
     .scalar_subquery()
 )
 
-# One or two seeks in the primary key for each path, however many files the space and versions the path has. SQLite has
-# no LATERAL; PostgreSQL might plan the other form as a scan of the space.
+_FILE_FIELDS = tuple(FILE.field_names)
+_VARIANT = [getattr(variants.c, name).label(f"variant_{name}") for name in ("coding", "digest", "size")]
+_workspace = select(spaces.c.workspace_id).where(spaces.c.id == bindparam("space")).scalar_subquery()
+
+
+def _with_variants(source: FromClause, digest: ColumnElement[str]) -> FromClause:
+    """`source` with each row once for each variant of its content, or once without any."""
+    same = and_(variants.c.workspace_id == _workspace, variants.c.source_digest == digest)
+    return source.outerjoin(variants, and_(same, variants.c.digest.is_not(None)))
+
+
+# One or two seeks in the primary key for each path, however many files the space and versions the path has, and one for
+# its variants. SQLite has no LATERAL; PostgreSQL might plan the other form as a scan of the space.
 _FILES = {
-    "postgresql": select(_newest).select_from(PATHS.join(_newest, true())),
-    "sqlite": select(*FILE.columns).where(
+    "postgresql": select(_newest, *_VARIANT).select_from(_with_variants(PATHS.join(_newest, true()), _newest.c.digest)),
+    "sqlite": select(*FILE.columns, *_VARIANT)
+    .select_from(_with_variants(files, files.c.digest))
+    .where(
         files.c.space_id == bindparam("space"),
         tuple_(files.c.path, files.c.from_revision).in_(select(PATHS.c.path, _newest_revision)),
     ),
 }
+
+
+_PATHS_BELOW = (
+    select(files.c.path)
+    .where(
+        files.c.space_id == bindparam("space"),
+        files.c.path > bindparam("after"),
+        files.c.path < bindparam("end"),
+        files.c.from_revision <= bindparam("revision"),
+        or_(files.c.to_revision.is_(None), files.c.to_revision > bindparam("revision")),
+    )
+    .order_by(files.c.path)
+    .limit(bindparam("most"))
+)
+_LAST = "\U0010ffff"  # sorts behind every path, in UTF-8 as in code points
 
 
 class EdgeVerbs(Verbs):
@@ -85,10 +115,27 @@ class EdgeVerbs(Verbs):
     async def find_files(self, space_id: str, paths: Collection[str], revision: int) -> Mapping[str, File]:
         parameters = {"space": space_id, "paths": paths_json(paths), "revision": revision}
         rows = await self._database.edge.rows(_FILES[self._database.dialect], parameters)
-        return {row.path: _as_of(FILE.value(row), revision) for row in rows}
+        found: dict[str, File] = {}
+        for row in rows:
+            file = found.get(row.path) or _file(row, revision)
+            found[row.path] = file if row.variant_digest is None else _add_variant(file, row)
+        return found
+
+    async def list_paths(self, space_id: str, folder: str, revision: int, after: str, limit: int) -> Sequence[str]:
+        # Behind "folder/" comes "folder0", the next character.
+        bounds = {"after": max(after, f"{folder}/"), "end": f"{folder}0"} if folder else {"after": after, "end": _LAST}
+        parameters = {"space": space_id, "revision": revision, "most": limit, **bounds}
+        return [row.path for row in await self._database.edge.rows(_PATHS_BELOW, parameters)]
 
 
-def _as_of(file: File, revision: int) -> File:
+def _file(row: Row[Any], revision: int) -> File:
+    """As it stood at `revision`, without variants."""
+    file = File(**{name: getattr(row, name) for name in _FILE_FIELDS})
     if file.to_revision is not None and file.to_revision > revision:
         return replace(file, to_revision=None, removed_at=None)
     return file
+
+
+def _add_variant(file: File, row: Row[Any]) -> File:
+    variant = Variant(coding=row.variant_coding, digest=row.variant_digest, size=row.variant_size)
+    return replace(file, variants=tuple(sorted((*file.variants, variant), key=lambda one: one.coding)))

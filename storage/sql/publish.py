@@ -149,7 +149,7 @@ async def finish(change: Change, space_id: str, kind: str) -> None:
     """Files of the space have changed. Raises `QuotaExceeded`."""
     if change.new_files > 0:
         await check_space_quota(change, edits.FILES, space_id)
-    if not change.entries:  # a verb that has no more to say than that it happened
+    if not change.told:  # a verb that has no more to say than that it happened
         space = await SPACE.get(change, space_id)
         change.record(audit.files_changed(kind.rpartition(".")[2], space, {}, {}, 0))
     await change.execute(update(spaces).where(spaces.c.id == space_id).values(revision=change.revision))

@@ -10,8 +10,9 @@ from typing import Any, Generic, Protocol, TypeVar
 from sqlalchemy import ColumnElement, Executable, Row, Table, select
 
 from storage import edits
+from storage.calls import Attempt, AuditEntry
 from storage.errors import NotFound
-from storage.models import Attempt, AuditEntry, Deployment, File, Key, Meta, Page, PageQuery, Site, Space, Workspace
+from storage.models import Deployment, File, Key, Meta, Page, PageQuery, Site, Space, Workspace
 from storage.sql import tables
 from storage.sql.dialects import position_of
 
@@ -28,7 +29,7 @@ class Reader(Protocol):
 
 @dataclass(frozen=True)
 class Noun(Generic[T]):
-    """One kind of value: its columns are the fields of `make`."""
+    """One kind of value: its columns are fields of `make`."""
 
     kind: str
     table: Table
@@ -41,8 +42,8 @@ class Noun(Generic[T]):
 
     @property
     def field_names(self) -> list[str]:
-        """Of the value."""
-        return [field.name for field in fields(self.make)]
+        """Of the value: those that the table has a column for."""
+        return [field.name for field in fields(self.make) if field.name in self.table.c]
 
     def value(self, row: Row[Any]) -> T:
         """The value that a row of `columns` holds."""

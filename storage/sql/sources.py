@@ -13,7 +13,7 @@ from itertools import islice
 from sqlalchemy import BigInteger, ColumnElement, Text, bindparam, cast, column, literal_column, select
 from sqlalchemy.sql.expression import TableValuedAlias
 
-from storage.models import Blob
+from storage.models import Blob, Coding, Digest
 from storage.sql.dialects import json_rows
 
 _CHUNK = 10_000  # files in one parameter: a megabyte or two
@@ -39,6 +39,15 @@ FILES = select(
 ).subquery("source")
 """The parameter `files`, in a form that `files_json` gives."""
 
+_tries = _rows("tries")
+TRIES = select(
+    _member(_tries, 0).label("source_digest"),
+    _member(_tries, 1).label("coding"),
+    _member(_tries, 2).label("digest"),
+    cast(_member(_tries, 3), BigInteger).label("size"),
+).subquery("tries")
+"""The parameter `tries`, in a form that `tries_json` gives."""
+
 
 def paths_json(paths: Collection[str]) -> str:
     return json.dumps([[path] for path in paths], ensure_ascii=False)
@@ -49,3 +58,12 @@ def files_json(files: Mapping[str, Blob]) -> Iterator[str]:
     rows = ((path, blob.digest, blob.size) for path, blob in files.items())
     while chunk := list(islice(rows, _CHUNK)):
         yield json.dumps(chunk, ensure_ascii=False)
+
+
+def tries_json(contents: Mapping[Digest, Mapping[Coding, Blob | None]]) -> str:
+    rows = [
+        (source, coding, blob and blob.digest, blob and blob.size)
+        for source, tried in contents.items()
+        for coding, blob in tried.items()
+    ]
+    return json.dumps(rows)

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from storage.calls import Actor
 from storage.clock import now_ms
-from storage.models import Actor, Millis
+from storage.models import Millis
 from storage.sql.calls import CallVerbs
 from storage.sql.database import Database
 from storage.sql.deployments import DeploymentVerbs
@@ -16,10 +17,13 @@ from storage.sql.files import FileVerbs
 from storage.sql.keys import KeyVerbs
 from storage.sql.sites import SiteVerbs
 from storage.sql.spaces import SpaceVerbs
+from storage.sql.variants import VariantVerbs
 from storage.sql.workspaces import WorkspaceVerbs
 
 
-class SqlMetadata(EdgeVerbs, CallVerbs, WorkspaceVerbs, KeyVerbs, SpaceVerbs, SiteVerbs, FileVerbs, DeploymentVerbs):
+class SqlMetadata(
+    EdgeVerbs, CallVerbs, WorkspaceVerbs, KeyVerbs, SpaceVerbs, SiteVerbs, FileVerbs, VariantVerbs, DeploymentVerbs
+):
     """See `storage.metadata.MetadataStore`; made by `open_sql`."""
 
     def acting(self, actor: Actor) -> SqlMetadata:
@@ -34,8 +38,9 @@ async def open_sql(
 ) -> SqlMetadata:
     """The store at `url`, `sqlite:///PATH` or `postgresql://…`, whose database `migrate` has prepared.
 
-    `announce` is told each revision once it is committed, before the verb returns; revisions of several writers may
-    come out of order. Raises `StorageError` if the database is another version's, `Unavailable` if it is not reachable.
+    `announce` is told the last revision of each write once it is committed, before the verb returns; those of several
+    writers may come out of order. Raises `StorageError` if the database is another version's, `Unavailable` if it is
+    not reachable.
     """
     database = Database(parse_url(url), clock, announce)
     try:

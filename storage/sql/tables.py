@@ -12,7 +12,7 @@ from typing import Any
 
 from sqlalchemy import BigInteger, Column, Dialect, ForeignKey, Index, Integer, MetaData, Table, Text, TypeDecorator
 
-HEAD = "0002"
+HEAD = "0003"
 
 
 class Json(TypeDecorator[Any]):
@@ -108,6 +108,7 @@ spaces = Table(
     Column("meta_labels", Text, nullable=False),  # `rows.meta_labels` of `meta`: what a filter looks in
     Column("revision", Number, nullable=False),
     Column("settings_at", Number, nullable=False),  # the latest `settings_at` that any of its sites had; 0: none
+    Column("variants_revision", Number, nullable=False, server_default="0"),  # when a live file last gained a variant
     Column("created_at", Number, nullable=False),
     Column("updated_at", Number, nullable=False),
     Index("spaces_workspace", "workspace_id", "id"),
@@ -155,6 +156,20 @@ files = Table(
 )
 _LIVE = files.c.to_revision.is_(None)
 Index("files_live", files.c.space_id, files.c.path, unique=True, sqlite_where=_LIVE, postgresql_where=_LIVE)
+Index("files_begun", files.c.from_revision, files.c.path, sqlite_where=_LIVE, postgresql_where=_LIVE)
+Index("files_content", files.c.digest, sqlite_where=_LIVE, postgresql_where=_LIVE)
+
+# What became of a content in a coding; without a digest: it saves too little to be kept.
+variants = Table(
+    "variants",
+    metadata,
+    Column("workspace_id", Name, _reference("workspaces.id"), primary_key=True),
+    Column("source_digest", Name, primary_key=True),
+    Column("coding", Name, primary_key=True),
+    Column("digest", Name),
+    Column("size", Number),
+    sqlite_with_rowid=False,
+)
 
 workspace_blobs = Table(
     "workspace_blobs",

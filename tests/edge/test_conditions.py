@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import email.parser
 import email.policy
+import re
 
 import pytest
 from hypothesis import given
@@ -11,7 +12,7 @@ from hypothesis import strategies as st
 
 from server.edge.conditions import MAX_RANGES, finish, http_date, parse_http_date, parse_range
 from server.edge.request import Request
-from server.edge.response import Parts, Representation, Span, file_representation, page, redirect
+from server.edge.response import Content, Parts, Representation, Span, file_representation, page, redirect
 from storage.models import Blob
 from tests.support.hosting import digest_of
 
@@ -21,7 +22,7 @@ MODIFIED = 784_111_777  # Sun, 06 Nov 1994 08:49:37 GMT
 DATE = "Sun, 06 Nov 1994 08:49:37 GMT"
 LATER = "Sun, 06 Nov 1994 08:49:38 GMT"
 EARLIER = "Sun, 06 Nov 1994 08:49:36 GMT"
-STORED = file_representation(BLOB, BODY, "text/plain; charset=utf-8", MODIFIED * 1000, DATE.encode())
+STORED = file_representation(Content("text/plain; charset=utf-8", BLOB, BODY), MODIFIED * 1000, DATE.encode())
 TAG = STORED.etag.decode() if STORED.etag else ""
 
 
@@ -122,7 +123,7 @@ def test_an_unsatisfied_range_tells_the_size() -> None:
 
 
 def test_an_empty_file_has_no_range() -> None:
-    empty = file_representation(Blob(digest=digest_of(b""), size=0), b"", "text/plain", 0, b"")
+    empty = file_representation(Content("text/plain", Blob(digest=digest_of(b""), size=0), b""), 0, b"")
     assert finish(empty, get(range="bytes=0-")).status == 416
     assert finish(empty, get()).body == b""
 
@@ -181,7 +182,7 @@ def multipart(response_headers: dict[bytes, bytes], body: bytes) -> list[tuple[s
 def test_several_ranges() -> None:
     text = b"0123456789" * 10
     blob = Blob(digest=digest_of(text), size=100)
-    stored = file_representation(blob, text, "text/plain; charset=utf-8", 0, b"")
+    stored = file_representation(Content("text/plain; charset=utf-8", blob, text), 0, b"")
     response = finish(stored, get(range="bytes=90-,0-4,3-6"))
     headers = dict(response.headers)
     assert response.status == 206
@@ -235,6 +236,30 @@ def test_ranges_cover_what_was_asked_for_and_nothing_else(specs: list[str], size
     offsets = [offset for start, stop in ranges for offset in range(start, stop)]
     assert len(offsets) == len(set(offsets))
     assert set(offsets) == slices(specs, size)
+
+
+@given(specs=st.lists(SPEC, min_size=1, max_size=6), size=st.integers(0, 25))
+def test_the_bytes_of_any_ranges_of_any_size(specs: list[str], size: int) -> None:
+    """Put together from the answer as a client does it, they are what slicing gives."""
+    text = BODY[:size]
+    blob = Blob(digest=digest_of(text), size=size)
+    stored = file_representation(Content("text/plain", blob, text), 0, b"")
+    response = finish(stored, get(range="bytes=" + ",".join(specs)))
+    headers, wanted = dict(response.headers), slices(specs, size)
+    assert isinstance(response.body, bytes)
+    if response.status == 416:
+        assert not wanted
+        assert headers[b"content-range"] == f"bytes */{size}".encode()
+        return
+    assert response.status == 206
+    single = headers.get(b"content-range")
+    parts = multipart(headers, response.body) if single is None else [(single.decode(), response.body)]
+    found: dict[int, int] = {}
+    for content_range, content in parts:
+        first, last, whole = map(int, re.split("[-/]", content_range.removeprefix("bytes ")))
+        assert (whole, last - first + 1) == (size, len(content))
+        found.update(enumerate(content, first))
+    assert found == {place: text[place] for place in wanted}
 
 
 @given(st.text(max_size=60))

@@ -129,7 +129,7 @@ async def test_rules_that_were_let_go_are_compiled_again(monkeypatch: pytest.Mon
     monkeypatch.setattr(site_rules, "MAX_COMPILED_BYTES", 10)  # none fits
     async with memory_hosting() as hosting:
         site = await hosting.site("a.test", FILES)
-        hosted = HostedSite.of(site, (await hosting.metadata.get_revision()))
+        hosted = HostedSite.of(site, await hosting.metadata.get_revision(), 0)
         book = site_rules.RuleBook(hosting.metadata, hosting.blobs)
         assert book.find_nowait(hosted) is None
         rules = await book.find(hosted)

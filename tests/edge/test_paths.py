@@ -28,6 +28,7 @@ def site(
         created_at=1,
         settings_at=settings_at,
         files_revision=1,
+        variants_revision=0,
     )
 
 

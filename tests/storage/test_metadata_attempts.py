@@ -5,8 +5,8 @@ from __future__ import annotations
 import asyncio
 from dataclasses import replace
 
+from storage.calls import Attempt
 from storage.metadata import MetadataStore
-from storage.models import Attempt
 from tests.storage.conftest import Clock
 
 SCOPE = "a" * 64

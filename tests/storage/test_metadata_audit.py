@@ -9,22 +9,10 @@ from typing import Any
 import pytest
 
 from storage.audit import MAX_BYTES, bound, files_changed
+from storage.calls import Actor, AuditEntry
 from storage.errors import Conflict
 from storage.metadata import MetadataStore
-from storage.models import (
-    Actor,
-    AuditEntry,
-    Blob,
-    Deployment,
-    Key,
-    NewDeployment,
-    NewKey,
-    NewSite,
-    NewSpace,
-    PageQuery,
-    Site,
-    Space,
-)
+from storage.models import Blob, Deployment, Key, NewDeployment, NewKey, NewSite, NewSpace, PageQuery, Site, Space
 from storage.paths import path_id
 from tests.storage.conftest import Clock, make_blob
 
@@ -73,6 +61,11 @@ async def delete_space(store: MetadataStore, cast: Cast) -> object:
 
 async def create_site(store: MetadataStore, cast: Cast) -> Site:
     return await store.create_site(NewSite(space_id=cast.space.id, domain="b.example", named_index="kept"))
+
+
+async def create_sites(store: MetadataStore, cast: Cast) -> Site:
+    (site,) = await store.create_sites([NewSite(space_id=cast.space.id, domain="b.example", named_index="kept")])
+    return site
 
 
 async def update_site(store: MetadataStore, cast: Cast) -> object:
@@ -153,6 +146,7 @@ CHANGES: list[tuple[Callable[[MetadataStore, Cast], Awaitable[object]], str, Tol
     ),
     (delete_space, "space.delete", {**DOCS, "domains": ["a.example"], "domainCount": 1}, None),
     (create_site, "site.create", None, {**EMPTY_SITE, "domain": "b.example", "index": "kept"}),
+    (create_sites, "site.create", None, {**EMPTY_SITE, "domain": "b.example", "index": "kept"}),
     (
         update_site,
         "site.update",
@@ -238,7 +232,7 @@ async def test_a_change_is_told(
 
 
 # Of these, what is then made of them is told.
-UNTOLD = {"put_blob"}
+UNTOLD = {"put_blob", "put_variants"}
 
 
 def test_every_verb_that_changes_something_is_among_them() -> None:

@@ -88,7 +88,7 @@ async def test_missing_content_is_listed_once_and_blocks(metadata: MetadataStore
     manifest = {"a": make_blob(2), "b": make_blob(1), "c": make_blob(2)}
     deployment = await metadata.create_deployment(NewDeployment(space_id=space.id, files=manifest))
     assert await metadata.list_missing(deployment.id) == [make_blob(1).digest, make_blob(2).digest]
-    assert await metadata.find_deployment_blob(deployment.id, make_blob(2).digest) == make_blob(2)
+    assert await metadata.find_deployment_blob(deployment.id, make_blob(2).digest) == ("a", make_blob(2))
     assert await metadata.find_deployment_blob(deployment.id, make_blob(3).digest) is None
     await metadata.put_blob("acme", make_blob(1))
     await metadata.put_blob("other", make_blob(2))

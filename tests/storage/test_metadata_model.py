@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from storage.errors import StorageError
 from storage.memory import MemoryMetadata
 from storage.metadata import MetadataStore
-from storage.models import Deployment, NewDeployment, NewSite, NewSpace, PageQuery, Site
+from storage.models import CODINGS, Deployment, NewDeployment, NewSite, NewSpace, PageQuery, Site
 from storage.sql import open_sql
 from tests.storage.conftest import Clock, make_blob
 
@@ -26,6 +26,7 @@ SEGMENTS = st.sampled_from(["a", "a-", "a0", "a.b", "B", "é", "😀"])
 FOLDERS = st.lists(SEGMENTS, max_size=2).map("/".join)
 PATHS = st.lists(SEGMENTS, min_size=1, max_size=3).map("/".join)
 FILES = st.dictionaries(PATHS, st.integers(0, 3), max_size=4)
+TRIES = st.dictionaries(st.sampled_from(CODINGS), st.none() | st.integers(9, 11), min_size=1)
 
 # An operation is the name of a method of World, and its arguments.
 OPERATIONS = st.lists(
@@ -36,6 +37,7 @@ OPERATIONS = st.lists(
         st.tuples(st.just("set_prefix"), FOLDERS),
         st.tuples(st.just("deploy"), FILES, st.sampled_from(["replace", "merge"]), FOLDERS),
         st.tuples(st.just("activate"), st.integers(0, 3)),
+        st.tuples(st.just("code"), st.dictionaries(st.integers(0, 3), TRIES, max_size=2)),
     ),
     min_size=1,
     max_size=12,
@@ -90,6 +92,15 @@ class World:
         deployment = await self._store.activate_deployment(self._deployments[number])
         return replace(deployment, id="", space_id="")
 
+    async def code(self, contents: dict[int, dict[Any, int | None]]) -> None:
+        tries = {
+            make_blob(number).digest: {
+                coding: None if variant is None else make_blob(variant) for coding, variant in tried.items()
+            }
+            for number, tried in contents.items()
+        }
+        await self._store.put_variants("acme", tries)
+
     async def read(self) -> list[object]:
         """All that the store can say of the space."""
         latest = await self._store.get_revision()
@@ -104,6 +115,10 @@ class World:
                     whole = await self._list(folder, recursive=recursive, descending=descending, take=1000)
                     assert await self._list(folder, recursive=recursive, descending=descending, take=1) == whole
                     said.append(whole)
+        said.append(await self._store.list_uncoded((0, ""), 1000))
+        hosted = await self._store.find_site(["a.example"])
+        assert hosted
+        said.append(hosted.version)
         said.append([(change.revision, change.kind, change.hosts) for change in await self._store.list_changes(0)])
         return said
 

@@ -7,11 +7,14 @@ import sqlite3
 import sys
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
 from contextlib import asynccontextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
+from alembic import command
 from alembic.autogenerate import compare_metadata
+from alembic.config import Config
 from alembic.runtime.migration import MigrationContext
 from sqlalchemy import func, insert, select, text
 from sqlalchemy.dialects import sqlite
@@ -20,7 +23,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection, create_async_engine
 
 from storage.errors import Conflict, Corrupt, Invalid, OutOfSpace, QuotaExceeded, StorageError, Unavailable
 from storage.models import NewDeployment, NewSite, NewSpace
-from storage.sql import SqlMetadata, edge, engines, migrate, open_sql
+from storage.sql import SqlMetadata, edge, engines, migrate, open_sql, variants
 from storage.sql.engines import parse_url
 from storage.sql.tables import HEAD, files, metadata, workspace_blobs
 from tests.storage.conftest import make_blob
@@ -52,6 +55,7 @@ async def make_everything(store: SqlMetadata) -> str:
     await store.create_site(NewSite(space_id=space.id, domain="a.example"))
     deployment = await store.create_deployment(NewDeployment(space_id=space.id, files={"a": make_blob(1)}))
     await store.activate_deployment(deployment.id)
+    await store.put_variants("acme", {make_blob(1).digest: {"gzip": make_blob(0), "br": None}})
     return space.id
 
 
@@ -61,7 +65,8 @@ async def test_deleting_a_space_leaves_no_row(sql: SqlMetadata, sql_url: str) ->
     assert {table for table, count in (await count_rows(sql_url)).items() if not count} == {"attempts", "keys"}
     await sql.delete_space(space_id)
     left = {table: count for table, count in (await count_rows(sql_url)).items() if count}
-    assert left == {"workspaces": 1, "store_state": 1, "changes": 7, "workspace_blobs": 3, "audit": 8}
+    rest = {"changes": 8, "workspace_blobs": 3, "variants": 2, "audit": 8}
+    assert left == {"workspaces": 1, "store_state": 1, **rest}
 
 
 # A statement that fails after others of its transaction have been carried out.
@@ -75,7 +80,10 @@ FAIL = {
 }
 
 
-@pytest.mark.parametrize("table", ["changes", "files", "workspace_blobs", "sites", "deployment_files", "audit"])
+TABLES = ["changes", "files", "workspace_blobs", "sites", "deployment_files", "variants", "audit"]
+
+
+@pytest.mark.parametrize("table", TABLES)
 async def test_a_write_that_fails_half_way_changes_nothing(
     sql: SqlMetadata, sql_url: str, table: str, announced: list[int]
 ) -> None:
@@ -89,6 +97,8 @@ async def test_a_write_that_fails_half_way_changes_nothing(
     verb: Coroutine[Any, Any, object]
     if table == "sites":
         verb = sql.create_site(NewSite(space_id=space_id, domain="b.example"))
+    elif table == "variants":
+        verb = sql.put_variants("acme", {make_blob(2).digest: {"gzip": make_blob(9)}})
     elif table == "deployment_files":
         verb = sql.create_deployment(NewDeployment(space_id=space_id, files={"x": make_blob(9)}))
     else:
@@ -240,9 +250,10 @@ async def test_sqlite_keeps_what_it_has_acknowledged(sqlite_url: str) -> None:
     await store.close()
 
 
-async def test_what_the_edge_asks_scans_no_table(sqlite_url: str) -> None:
+async def test_what_is_asked_often_scans_no_table(sqlite_url: str) -> None:
     connection = sqlite3.connect(sqlite_url.removeprefix("sqlite:///"))
-    for statement in (edge._SITES.params(domains=["a", "b"]), edge._FILES["sqlite"], edge._CHANGES):
+    background = (variants._UNCODED, variants._SPACES)
+    for statement in (edge._SITES.params(domains=["a", "b"]), edge._FILES["sqlite"], edge._CHANGES, *background):
         query = str(statement.compile(dialect=sqlite.dialect(), compile_kwargs={"render_postcompile": True}))
         plan = connection.execute(f"EXPLAIN QUERY PLAN {query}", ["[]"] * query.count("?")).fetchall()
         steps = [str(row[3]) for row in plan]
@@ -358,14 +369,14 @@ async def test_the_migrations_make_the_tables(sql_url: str) -> None:
         assert (await connection.execute(text("SELECT version_num FROM alembic_version"))).scalar_one() == HEAD
 
 
-async def test_only_live_rows_are_unique(sql_url: str) -> None:
+@pytest.mark.parametrize("index", sorted(str(index.name) for index in files.indexes))
+async def test_indexes_of_files_are_of_live_rows(sql_url: str, index: str) -> None:
     async with connect(sql_url) as connection:
         if connection.dialect.name == "postgresql":
-            found = await connection.execute(text("SELECT indexdef FROM pg_indexes WHERE indexname = 'files_live'"))
+            found = await connection.execute(text(f"SELECT indexdef FROM pg_indexes WHERE indexname = '{index}'"))
         else:
-            found = await connection.execute(text("SELECT sql FROM sqlite_master WHERE name = 'files_live'"))
+            found = await connection.execute(text(f"SELECT sql FROM sqlite_master WHERE name = '{index}'"))
         assert "WHERE" in found.scalar_one()
-    assert [index.name for index in files.indexes] == ["files_live"]
 
 
 async def test_migrating_again_changes_nothing(sql: SqlMetadata, sql_url: str) -> None:
@@ -375,6 +386,38 @@ async def test_migrating_again_changes_nothing(sql: SqlMetadata, sql_url: str) -
     await migrate(sql_url)
     assert await count_rows(sql_url) == before
     assert await sql.find_space(space_id)
+
+
+async def test_an_older_database_is_brought_up_to_date(empty_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(command, "upgrade", partial(_upgrade_to, "0001", command.upgrade))
+    await migrate(empty_url)
+    monkeypatch.undo()
+    async with connect(empty_url) as connection:
+        for statement in OLDER_ROWS:
+            await connection.execute(text(statement))
+    await migrate(empty_url)
+    store = await open_sql(empty_url)
+    hosted = await store.find_site(["a.example"])
+    assert hosted
+    assert hosted.version == 3
+    assert [file.path for file in await store.list_uncoded((0, ""), 10)] == ["a"]
+    await store.put_variants("acme", {make_blob(1).digest: {"gzip": make_blob(2)}})
+    assert len((await store.find_files("space_1", ["a"], 4))["a"].variants) == 1
+    await store.close()
+
+
+def _upgrade_to(revision: str, upgrade: Callable[..., None], config: Config, _head: str) -> None:
+    upgrade(config, revision)
+
+
+OLDER_ROWS = (
+    "INSERT INTO workspaces VALUES ('acme', 'Acme', 1)",
+    "INSERT INTO spaces VALUES ('space_1', 'acme', NULL, '', '', NULL, '{}', '', 3, 0, 1, 1)",
+    "INSERT INTO sites (id, workspace_id, space_id, domain, prefix, name, description, meta, meta_labels, revision, "
+    "created_at, updated_at) VALUES ('site_1', 'acme', 'space_1', 'a.example', '', '', '', '{}', '', 2, 1, 1)",
+    f"INSERT INTO files VALUES ('space_1', 'a', 3, '{make_blob(1).digest}', 1, 1, NULL, NULL)",
+    "UPDATE store_state SET revision = 3",
+)
 
 
 async def test_migrations_raced_in_one_process(empty_url: str) -> None:

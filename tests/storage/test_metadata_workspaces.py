@@ -111,6 +111,10 @@ async def test_sites_are_limited(metadata: MetadataStore, space: Space) -> None:
     await metadata.create_site(NewSite(space_id=space.id, domain="c.example"))
     other = await metadata.create_space(NewSpace(workspace_id="other"))
     await metadata.create_site(NewSite(space_id=other.id, domain="d.example"))
+    await metadata.update_workspace("acme", {"max_sites": 3})
+    three = [NewSite(space_id=space.id, domain=f"{name}.example") for name in "xyz"]
+    await refuses(metadata.create_sites(three), "maxSites", 3)
+    assert len(await metadata.create_sites(three[:2])) == 2
 
 
 async def test_files_are_limited(metadata: MetadataStore, space: Space) -> None:
@@ -177,6 +181,10 @@ async def create_site(metadata: MetadataStore, space: Space, number: int) -> obj
     return await metadata.create_site(NewSite(space_id=space.id, domain=f"{number}.example"))
 
 
+async def create_sites(metadata: MetadataStore, space: Space, number: int) -> object:
+    return await metadata.create_sites([NewSite(space_id=space.id, domain=f"{number}.example")])
+
+
 async def put_file(metadata: MetadataStore, space: Space, number: int) -> object:
     return await metadata.put_files(space.id, {str(number): make_blob(0)})
 
@@ -192,7 +200,7 @@ async def put_content(metadata: MetadataStore, space: Space, number: int) -> obj
     return await metadata.put_files(space.id, {str(number): make_blob(1000 + number)})
 
 
-@pytest.mark.parametrize("race", [create_site, put_file, put_blob, put_content])
+@pytest.mark.parametrize("race", [create_site, create_sites, put_file, put_blob, put_content])
 async def test_those_who_race_do_not_pass_a_limit_together(metadata: MetadataStore, space: Space, race: Race) -> None:
     await metadata.update_workspace("acme", {"max_sites": 5, "max_files": 5, "max_bytes": 5100})
     outcomes = await asyncio.gather(*(race(metadata, space, number) for number in range(20)), return_exceptions=True)

@@ -14,11 +14,14 @@ r"""Wire cases as files: a request, dashed lines, what has to come back. Adding 
     the body
 
 Lines of a request end in CRLF. `\xNN` and `\n` and the like stand for odd bytes, `{{a*9}}` for a repetition,
-`{{etag a.txt}}` for the entity tag of a file of the site that Host names, `{{size a.txt}}` for its size. In an answer
+`{{etag a.txt}}` for the entity tag of a file of the site that Host names, `{{size a.txt}}` for its size,
+`{{sha-256 a.txt}}` for its digest as Repr-Digest gives it.
+`a.txt|gzip` is that file in a coding. In an answer
 
     name: value   is a header, to the letter; a value that ends in "..." begins so. Other headers may be there.
     - name        a header is absent.
     ~ text        the body has the text.
+    = a.txt|gzip  the body is the file; = a.txt|gzip 0-9  these bytes of it.
     to HEAD       is the method that it answers; if it is not said, the first request's.
     close         the connection ends behind it. Where it is not said, the connection goes on in step.
 
@@ -29,19 +32,27 @@ hypercorn refuses such a request with a page of its own. Where it does something
 
 from __future__ import annotations
 
+import asyncio
+import hashlib
 import re
 import tomllib
+from base64 import b64encode
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 from typing import Literal, TypeAlias
 
+from server.compression import make_variants
+from server.compressor import Compressor
 from server.edge.response import etag_of
-from storage.models import Blob, NewSite
-from tests.support.hosting import Hosting, digest_of
+from storage.memory import MemoryBlobs
+from storage.models import CODINGS, Blob, Coding, NewSite
+from tests.support.hosting import Hosting, digest_of, one_chunk
 
 CORPUS = Path(__file__).parent.parent / "corpus"
 HARDENED = "[hardened] "
-_MARK = re.compile(r"\{\{(?:(?P<text>[^{}*]+)\*(?P<count>\d+)|etag (?P<file>[^{}]+)|size (?P<sized>[^{}]+))\}\}")
+_MARK = re.compile(r"\{\{(?:(?P<text>[^{}*]+)\*(?P<count>\d+)|(?P<fact>etag|size|sha-256) (?P<file>[^{}]+))\}\}")
 _ESCAPE = re.compile(r"\\(?:x([0-9a-f]{2})|([nrt]))")
 _ESCAPES = {"n": "\n", "r": "\r", "t": "\t"}
 
@@ -98,8 +109,23 @@ def contents(site: dict[str, object]) -> dict[str, bytes]:
     }
 
 
+@cache
+def coded(content: bytes, coding: Coding) -> bytes:
+    """`content` in a coding, which is worth it."""
+
+    async def make() -> bytes:
+        blobs = MemoryBlobs()
+        variants = await make_variants(blobs, await blobs.put(one_chunk(content)), [coding])
+        blob = variants[coding]
+        assert blob
+        return await blobs.read(blob.digest)
+
+    with ThreadPoolExecutor(1) as thread:  # where no other event loop is
+        return thread.submit(asyncio.run, make()).result()
+
+
 async def fill(hosting: Hosting) -> None:
-    """Publish all of `sites`."""
+    """Publish all of `sites`, with the variants that the background job would make."""
     for domain, site in sites().items():
         space = str(site.get("space", domain))
         space_id = await hosting.publish(space, contents(site))
@@ -112,6 +138,7 @@ async def fill(hosting: Hosting) -> None:
                 named_not_found=str(site["not_found"]) if "not_found" in site else None,
             )
         )
+    await Compressor(hosting.metadata, hosting.blobs, hosting.node).work()
 
 
 def headings() -> dict[str, str]:
@@ -165,6 +192,8 @@ def _parse_answer(text: str, domain: str) -> Expected:
             expected.method = line[3:]
         elif line.startswith("- "):
             expected.absent.append(line[2:])
+        elif line.startswith("= "):
+            expected.body = _slice(line[2:], domain)
         elif line.startswith("~ "):
             expected.contains.append(_bytes(line[2:], domain))
         else:
@@ -180,10 +209,30 @@ def _bytes(text: str, domain: str) -> bytes:
     return _ESCAPE.sub(lambda found: chr(int(found[1], 16)) if found[1] else _ESCAPES[found[2]], text).encode("latin-1")
 
 
+def _slice(text: str, domain: str) -> bytes:
+    """What `FILE|CODING` or `FILE|CODING FIRST-LAST` stands for."""
+    name, _, span = text.partition(" ")
+    content = _content(name, domain)
+    if span:
+        first, last = map(int, span.split("-"))
+        return content[first : last + 1]
+    return content
+
+
+def _content(name: str, domain: str) -> bytes:
+    path, _, coding = name.partition("|")
+    content = contents(sites()[domain])[path]
+    return coded(content, next(known for known in CODINGS if known == coding)) if coding else content
+
+
 def _expand(found: re.Match[str], domain: str) -> str:
     if found["text"]:
         return found["text"] * int(found["count"])
-    content = contents(sites()[domain])[found["file"] or found["sized"]]
-    if found["sized"]:
-        return str(len(content))
-    return etag_of(Blob(digest=digest_of(content), size=len(content))).decode()
+    content = _content(found["file"], domain)
+    match found["fact"]:
+        case "size":
+            return str(len(content))
+        case "sha-256":
+            return f"sha-256=:{b64encode(hashlib.sha256(content).digest()).decode()}:"
+        case _:
+            return etag_of(Blob(digest=digest_of(content), size=len(content))).decode()

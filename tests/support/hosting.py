@@ -73,10 +73,7 @@ class Hosting:
         return self.spaces[space]
 
     async def store(self, content: bytes) -> Blob:
-        async def chunks() -> AsyncIterator[bytes]:
-            yield content
-
-        return await self.blobs.put(chunks())
+        return await self.blobs.put(one_chunk(content))
 
     async def site(self, domain: str, files: Mapping[str, bytes], **options: str) -> Site:
         """A site on a space of its own."""
@@ -184,10 +181,17 @@ def in_thread(
     thread.start()
     try:
         port, loop, stop = ready.result()
-        yield port
-        loop.call_soon_threadsafe(stop.set)
+        try:
+            yield port
+        finally:  # also when the block fails: nobody else would end the thread
+            loop.call_soon_threadsafe(stop.set)
     finally:
         thread.join()
+
+
+async def one_chunk(content: bytes) -> AsyncIterator[bytes]:
+    """What a blob store's `put` takes."""
+    yield content
 
 
 def digest_of(content: bytes) -> str:
