@@ -12,6 +12,7 @@ import fcntl
 import hashlib
 import http.client
 import os
+import secrets
 import socket
 import sys
 import threading
@@ -25,10 +26,11 @@ from server.control.config import DEFAULT_WORKSPACE_ID
 from server.doors.tls import TlsError
 from server.logs import configure_logging, get_logger
 from server.node import NodeMap, NodeMapError
-from server.root_key import ROOT_KEY_FILE, RootKeyError, make_root_key
+from server.root_key import LINK_KEY_FILE, ROOT_KEY_FILE, RootKeyError, make_root_key
 from server.stores import migrate_stores, open_stores
 from server.tasks import Task, compressor
 from storage.errors import StorageError
+from storage.ids import new_secret
 
 LOCK_FILE = "lock"
 BACKLOG = 4096
@@ -77,18 +79,23 @@ def _lock(directory: Path) -> None:
 def _prepare(settings: Settings) -> str:
     """Make what is missing; the hash of the root key."""
     directory = settings.data_dir
-    try:
-        secret = settings.root_key.get_secret_value() if settings.root_key else make_root_key(directory / ROOT_KEY_FILE)
-    except OSError as exc:
-        raise StartError(f"the root key {directory / ROOT_KEY_FILE}: {exc.strerror}") from exc
-    except RootKeyError as exc:
-        raise StartError(f"{exc}; delete it, so that a new root key is made") from exc
+    secret = settings.root_key.get_secret_value() if settings.root_key else _make_key(directory / ROOT_KEY_FILE)
+    _make_key(directory / LINK_KEY_FILE, secrets.token_hex)
     try:
         revision = asyncio.run(_prepare_stores(settings))
     except ValueError as exc:  # of the database's URL, what only the store knows
         raise StartError(f"database_url: {exc}; give another with --database-url") from exc
     NodeMap.create(directory / worker.NODE_FILE, settings.worker_count, revision).close()
     return hashlib.sha256(secret.encode()).hexdigest()
+
+
+def _make_key(path: Path, new: Callable[[], str] = new_secret) -> str:
+    try:
+        return make_root_key(path, new)
+    except OSError as exc:
+        raise StartError(f"the key {path}: {exc.strerror}") from exc
+    except RootKeyError as exc:
+        raise StartError(f"{exc}; delete it, so that a new one is made") from exc
 
 
 async def _prepare_stores(settings: Settings) -> int:

@@ -25,6 +25,7 @@ from server.edge.edge import Edge
 from server.listeners import Listener, control_server, edge_server, hypercorn_server
 from server.logs import configure_logging
 from server.node import NodeMap, Slot, State
+from server.root_key import LINK_KEY_FILE, read_root_key
 from server.stores import Stores, open_stores
 from server.tasks import Task
 
@@ -108,6 +109,7 @@ def _control_server(task: Task, stores: Stores, node: NodeMap) -> Listener:
         platform_domains=task.settings.platform_domains,
         max_file_bytes=task.settings.max_file_bytes,
         root_key_hash=task.root_key_hash,
+        link_key=read_root_key(task.settings.data_dir / LINK_KEY_FILE).encode(),
         readiness=lambda: _readiness(node),
         visitors=task.settings.visitors,
     )

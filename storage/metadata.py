@@ -174,8 +174,20 @@ class MetadataStore(EdgeMetadata, Protocol):
         """
         ...
 
-    async def delete_tree(self, space_id: str, folder: str) -> int:
-        """End every live file below `folder` (`""`: all) at once; how many. Raises `NotFound` (space)."""
+    async def delete_tree(self, space_id: str, path: str, *, recursive: bool = True) -> int:
+        """End the live file at `path` and every one below it (`""`: all) at once; how many. Not recursive: the one at
+        `path` alone. Raises `NotFound` (space)."""
+        ...
+
+    async def copy_files(self, space_id: str, path: str, destination: str, *, move: bool = False) -> int:
+        """Publish at `destination` what is live at `path`, at once; how many files.
+
+        That is the file at `path` or, if there is none, every file below it, each as far below `destination`. It takes
+        the place of what is at the same paths; other files below `destination` stay. `move` ends the originals in the
+        same change. Where nothing would change nothing is written, and times are as in `put_files`.
+        Raises `NotFound` (space, file); `Invalid` (field "destinationPath": `path` itself, below the folder that is
+        copied, or too long a path for some file).
+        """
         ...
 
     async def find_file(self, space_id: str, path: str) -> File | None:

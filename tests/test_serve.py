@@ -202,7 +202,7 @@ def test_a_root_key_that_is_none(tmp_path: Path, content: bytes) -> None:
     (tmp_path / "root.key").write_bytes(content)
     said = refused("--data-dir", str(tmp_path), "--edge", ":0", "--control", ":0")
     assert "root.key" in said
-    assert "delete it, so that a new root key is made" in said
+    assert "delete it, so that a new one is made" in said
 
 
 def test_a_root_key_that_cannot_be_read(tmp_path: Path) -> None:

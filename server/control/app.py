@@ -32,7 +32,14 @@ Wherever a path takes a space or a site, its id, its alias, and @ with its alias
 when the call returns. Refusals have one form, and each answer an X-Request-Id that finds it in the server's log.
 """
 
-RESOURCES = (spaces.router, sites.router, files.router, deployments.router, keys.router)
+RESOURCES = (
+    spaces.router,
+    sites.router,
+    files.router,
+    files.signed_router,
+    deployments.router,
+    keys.router,
+)
 
 
 def create_app(metadata: MetadataStore, blobs: BlobStore, config: ControlConfig) -> FastAPI:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import secrets
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
@@ -36,6 +37,7 @@ class ControlConfig:
     max_json_bytes: int = MIB // 4
     max_large_json_bytes: int = 16 * MIB  # deployment manifests, and files sent as data URLs
     root_key_hash: str | None = None
+    link_key: bytes = field(default_factory=lambda: secrets.token_bytes(32))  # of links to files; secret
     default_workspace_id: str = DEFAULT_WORKSPACE_ID
     readiness: Callable[[], Readiness] = _always_ready
     visitors: str | None = None  # the edge's address, such as http://127.0.0.1:8080, for tools that name a page

@@ -32,15 +32,28 @@ from storage.metadata import MetadataStore
 SECURITY_SCHEME = "secretKey"
 LARGE_BODY = "x-large-body"  # in the OpenAPI document: the larger of the two limits of JSON bodies applies
 
+BYTES_TYPE = "application/octet-stream"
 BYTES = {"schema": {"type": "string", "format": "binary"}}
 
 
-def declare(scope: Scope, answer: type[BaseModel] | None, *, large_body: bool = False, **extra: Any) -> dict[str, Any]:
-    """The arguments of a route that wants `scope` and answers `answer` (None: bytes); `extra` goes into its OpenAPI."""
-    openapi: dict[str, Any] = {"security": [{SECURITY_SCHEME: [scope]}], **extra}
+def declare(
+    scope: Scope | None,
+    answer: type[BaseModel] | None,
+    *,
+    bytes_too: bool = False,
+    large_body: bool = False,
+    **extra: Any,
+) -> dict[str, Any]:
+    """The arguments of a route that wants `scope` (None: no key) and answers `answer`, or bytes (None), or either.
+
+    `extra` goes into its OpenAPI.
+    """
+    openapi: dict[str, Any] = {"security": [{SECURITY_SCHEME: [scope]}] if scope else [], **extra}
     if large_body:
         openapi[LARGE_BODY] = True
-    facts: dict[str, Any] = {"model": answer} if answer else {"content": {"application/octet-stream": BYTES}}
+    facts: dict[str, Any] = {"model": answer} if answer else {}
+    if answer is None or bytes_too:
+        facts["content"] = {BYTES_TYPE: BYTES}
     return {"openapi_extra": openapi, "responses": {200: facts}, "response_class": JSONResponse if answer else Response}
 
 

@@ -74,7 +74,8 @@ def _navigation(groups: list[tuple[str, list[_Operation]]]) -> str:
 
 def _article(operation: _Operation, document: Mapping[str, Any]) -> str:
     facts = operation.facts
-    ((scope,),) = facts["security"][0].values()
+    scopes = [scope for each in facts["security"] for scope in next(iter(each.values()))]
+    needs = f"needs <code>{scopes[0]}</code>" if scopes else "needs no key"
     tables = [
         _table("Parameters", [_parameter(each, document) for each in facts.get("parameters", [])]),
         *(_media("Body", kind, content, document) for kind, content in _contents(facts.get("requestBody"))),
@@ -84,7 +85,7 @@ def _article(operation: _Operation, document: Mapping[str, Any]) -> str:
     return (
         f"<article id='{operation.name}'><h3>{escape(facts['summary'])}</h3><div class=route>"
         f"<span class='method {operation.method}'>{operation.method.upper()}</span>"
-        f"<code>{escape(operation.path)}</code><span class=scope>needs <code>{scope}</code></span></div>"
+        f"<code>{escape(operation.path)}</code><span class=scope>{needs}</span></div>"
         f"{_prose(facts['description'])}{note}{''.join(tables)}</article>"
     )
 

@@ -154,19 +154,31 @@ def path_id(path: str) -> str:
     return base64.urlsafe_b64encode(path.encode()).decode().rstrip("=")
 
 
-class EntryView(View):
-    """A file, or a folder that has files below it."""
+class PathView(View):
+    """A file or folder of the space, by its id and its path."""
 
     path: str
-    size: int
-    updated_at: Time
-    is_directory: bool
-    digest: Digest | None
 
     @computed_field  # type: ignore[prop-decorator]
     @property
     def id(self) -> str:
         return path_id(self.path)
+
+
+class LinkView(View):
+    """`url` gives the file to anybody, for five minutes."""
+
+    id: str
+    url: str
+
+
+class EntryView(PathView):
+    """A file, or a folder that has files below it."""
+
+    size: int
+    updated_at: Time
+    is_directory: bool
+    digest: Digest | None
 
     @computed_field  # type: ignore[prop-decorator]
     @property

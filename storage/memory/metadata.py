@@ -243,12 +243,19 @@ class MemoryMetadata(VariantVerbs):
             self._log("files.put", space_id=space_id)
         return self._spaces[space_id].revision
 
-    async def delete_tree(self, space_id: str, folder: str) -> int:
+    async def delete_tree(self, space_id: str, path: str, *, recursive: bool = True) -> int:
         space = _get(self._spaces, "space", space_id)
-        ended = [file.path for file in self._trees[space_id].list_live(folder)]
+        ended = [file.path for file in self._trees[space_id].list_at(path) if recursive or file.path == path]
         if self._publish(space, {}, ended):
             self._log("files.delete", space_id=space_id)
         return len(ended)
+
+    async def copy_files(self, space_id: str, path: str, destination: str, *, move: bool = False) -> int:
+        space = _get(self._spaces, "space", space_id)
+        copies, originals = edits.plan_copy(self._trees[space_id].list_at(path), path, destination)
+        if self._publish(space, copies, originals if move else ()):
+            self._log("files.move" if move else "files.copy", space_id=space_id)
+        return len(copies)
 
     async def find_file(self, space_id: str, path: str) -> File | None:
         return self._trees.get(space_id, Tree()).find_live(path)

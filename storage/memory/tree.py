@@ -38,6 +38,11 @@ class Tree:
             if path.startswith(start) and rows[-1].to_revision is None
         ]
 
+    def list_at(self, path: str) -> list[File]:
+        """The live file at `path`, if there is one, and what is live below it."""
+        live = self.find_live(path)
+        return [*([live] if live else []), *self.list_live(path)]
+
     def list_level(self, folder: str) -> Iterator[Entry]:
         """The files and folders directly below `folder`, in no order."""
         start = len(folder) + 1 if folder else 0

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 from typing import Any
 
-from sqlalchemy import ColumnElement, Select, case, false, func, select
+from sqlalchemy import ColumnElement, Select, case, false, func, or_, select
 
 from storage import edits
 from storage.models import Blob, Entry, File, Page, PageQuery
@@ -39,10 +39,13 @@ class FileVerbs(Verbs):
             return change.revision
 
     @whole
-    async def delete_tree(self, space_id: str, folder: str) -> int:
+    async def delete_tree(self, space_id: str, path: str, *, recursive: bool = True) -> int:
         async with self._database.change() as change:
             await SPACE.get(change, space_id)
-            count = await change.execute(end_where(is_below(files.c.path, folder)), await prepare(change, space_id))
+            where = files.c.path == path
+            if recursive:
+                where = or_(where, is_below(files.c.path, path))
+            count = await change.execute(end_where(where), await prepare(change, space_id))
             if count:
                 await finish(change, space_id, "files.delete")
             return count

@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 from storage.clock import now_ms
 from storage.models import Millis
+from storage.sql.copies import CopyVerbs
 from storage.sql.database import Database
 from storage.sql.deployments import DeploymentVerbs
 from storage.sql.edge import EdgeVerbs
@@ -18,7 +19,7 @@ from storage.sql.spaces import SpaceVerbs
 from storage.sql.variants import VariantVerbs
 
 
-class SqlMetadata(EdgeVerbs, KeyVerbs, SpaceVerbs, SiteVerbs, FileVerbs, VariantVerbs, DeploymentVerbs):
+class SqlMetadata(EdgeVerbs, KeyVerbs, SpaceVerbs, SiteVerbs, FileVerbs, CopyVerbs, VariantVerbs, DeploymentVerbs):
     """See `storage.metadata.MetadataStore`; made by `open_sql`."""
 
     async def close(self) -> None:
