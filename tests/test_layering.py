@@ -77,6 +77,7 @@ LIBRARIES = {
     "starlette": ("server.control", "server.doors.asgi", "server.listeners"),
     "structlog": ("server.logs", "server.control.errors"),
     "typer": ("server.cli",),
+    "yaml": ("server.control.forms",),
     "uvicorn": ("server.doors.http1", "server.listeners"),
     "uvloop": ("server.worker",),
 }

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterator, Mapping
+from functools import partial
 from typing import Annotated, Any, TypeAlias
 
 from fastapi import APIRouter
@@ -16,7 +17,8 @@ from server.control.call import CurrentCall
 from server.control.errors import MAX_DETAILS, Detail, bad_request, details_of
 from server.control.fields import Body, Description, Folder, NoFields
 from server.control.gate import BYTES, ControlRoute, declare
-from server.control.pagination import CurrentListQuery, render_page
+from server.control.pagination import CurrentListQuery
+from server.control.records import answer_list
 from server.control.views import ActivatedView, DeploymentView, IdView, ListView, NewDeploymentView
 from storage.blobs import parse_digest
 from storage.errors import Invalid, NotFound
@@ -113,10 +115,9 @@ async def create_deployment(spaceId: str, body: NewDeploymentFields, call: Curre
 @router.get("/space/{spaceId}/deployment/list", **declare("files:read", ListView[DeploymentView]))
 async def list_deployments(spaceId: str, query: CurrentListQuery, call: CurrentCall) -> Response:
     """List a space's deployments."""
-    page_query = query.page("deployment")
     space = await call.get_space(spaceId)
-    page = await call.metadata.list_deployments(space.id, page_query)
-    return call.answer(render_page("deployment", page, DeploymentView.model_validate))
+    read = partial(call.metadata.list_deployments, space.id)
+    return await answer_list(call, query, "deployment", read, DeploymentView)
 
 
 @router.get("/space/{spaceId}/deployment/{deploymentId}/fetch", **declare("files:read", DeploymentView))

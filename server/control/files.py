@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable
 from typing import Annotated
 from urllib.parse import quote, urlencode
 
@@ -20,11 +20,12 @@ from server.control.downloads import answer_file
 from server.control.errors import ApiError, bad_request, details_of
 from server.control.fields import Body
 from server.control.gate import BYTES, BYTES_TYPE, ControlRoute, Gate, check_url, declare
-from server.control.pagination import CurrentListQuery, ListQuery, render_page
+from server.control.pagination import CurrentListQuery, ListQuery
+from server.control.records import answer_list
 from server.control.views import EntryView, LinkView, ListView, PathView, path_id
 from storage.errors import Invalid, NotFound
 from storage.metadata import MetadataStore
-from storage.models import File, PageQuery
+from storage.models import Entry, File, Page, PageQuery
 from storage.paths import parse_folder, parse_path
 
 router = APIRouter(route_class=ControlRoute, tags=["Files"])
@@ -110,10 +111,12 @@ async def list_folder(
 
 async def _list(call: Call, space_ref: str, path: str, query: ListQuery, recursive: bool) -> Response:
     folder = parse_folder(path)
-    page_query = query.page("file", default_order="asc")
     space = await call.get_space(space_ref)
-    page = await call.metadata.list_files(space.id, folder, recursive=recursive, query=page_query)
-    return call.answer(render_page("file", page, EntryView.model_validate))
+
+    def read(page_query: PageQuery) -> Awaitable[Page[Entry]]:
+        return call.metadata.list_files(space.id, folder, recursive=recursive, query=page_query)
+
+    return await answer_list(call, query, "file", read, EntryView, default_order="asc")
 
 
 @router.get("/space/{spaceId}/storage/download/{path:path}", **declare("files:read", LinkView, bytes_too=True))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Annotated
 
 from fastapi import APIRouter
@@ -13,11 +14,12 @@ from server.control.call import CurrentCall
 from server.control.errors import ApiError
 from server.control.fields import Body, NoFields, ShortText, refusal
 from server.control.gate import ControlRoute, declare
-from server.control.pagination import CurrentListQuery, render_page
+from server.control.pagination import CurrentListQuery
+from server.control.records import answer_list
 from server.control.views import IdView, KeyView, ListView, NewKeyView, parse_time
 from storage.errors import Invalid
 from storage.ids import new_secret
-from storage.models import Dialect, Key, Millis, NewKey
+from storage.models import Dialect, Millis, NewKey
 
 router = APIRouter(route_class=ControlRoute, tags=["Keys"])
 
@@ -48,10 +50,6 @@ class NewKeyFields(Body):
     ] = None
 
 
-def view_key(key: Key) -> KeyView:
-    return KeyView.model_validate(key)
-
-
 @router.post("/key/create", **declare("keys:write", NewKeyView))
 async def create_key(body: NewKeyFields, call: CurrentCall) -> Response:
     """Create a secret key. The answer is the only time that its secret is shown."""
@@ -77,8 +75,8 @@ async def create_key(body: NewKeyFields, call: CurrentCall) -> Response:
 @router.get("/key/list", **declare("keys:write", ListView[KeyView]))
 async def list_keys(query: CurrentListQuery, call: CurrentCall) -> Response:
     """List the workspace's keys, without their secrets; expired and revoked ones too."""
-    page = await call.metadata.list_keys(call.caller.workspace_id, query.page("key"))
-    return call.answer(render_page("key", page, view_key))
+    read = partial(call.metadata.list_keys, call.caller.workspace_id)
+    return await answer_list(call, query, "key", read, KeyView)
 
 
 @router.post("/key/{keyId}/revoke", **declare("keys:write", IdView))

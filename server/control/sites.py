@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import asdict
+from functools import partial
 from typing import Annotated, TypeAlias, cast
 
 from fastapi import APIRouter, Query
@@ -12,7 +13,8 @@ from starlette.responses import Response
 from server.control.call import Call, CurrentCall
 from server.control.fields import Alias, Body, Description, Folder, MetaUpdate, Name, NamedFile, NoFields
 from server.control.gate import ControlRoute, declare
-from server.control.pagination import META_FILTER_PARAMETER, CurrentListQuery, MetaFilter, render_page
+from server.control.pagination import META_FILTER_PARAMETER, CurrentListQuery, MetaFilter
+from server.control.records import answer_list
 from server.control.views import IdView, ListView, NamedFileView, ProblemView, SiteStatusView, SiteView
 from server.edge.hosts import parse_domain
 from server.edge.rule_files import compile_file, rule_files
@@ -69,11 +71,10 @@ async def list_sites(
     domain: Annotated[str | None, Query(description="Keeps the site at this domain")] = None,
 ) -> Response:
     """List a space's sites."""
-    page_query = query.page("site")
     wanted = None if domain is None else parse_domain(domain, call.config.platform_domains)
     space = await call.get_space(spaceId)
-    page = await call.metadata.list_sites(space.id, page_query, domain=wanted, meta=meta)
-    return call.answer(render_page("site", page, SiteView.model_validate))
+    read = partial(call.metadata.list_sites, space.id, domain=wanted, meta=meta)
+    return await answer_list(call, query, "site", read, SiteView)
 
 
 @router.get("/space/{spaceId}/site/{siteId}/fetch", **declare("sites:read", SiteView))

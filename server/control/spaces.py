@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Annotated, cast
+from functools import partial
+from typing import Annotated, TypeAlias, cast
 
 from fastapi import APIRouter, Query
 from starlette.responses import Response
@@ -10,11 +11,15 @@ from starlette.responses import Response
 from server.control.call import CurrentCall
 from server.control.fields import Alias, Body, Description, MetaUpdate, Name, NoFields, Reference
 from server.control.gate import ControlRoute, declare
-from server.control.pagination import META_FILTER_PARAMETER, CurrentListQuery, MetaFilter, render_page
+from server.control.pagination import META_FILTER_PARAMETER, CurrentListQuery, MetaFilter
+from server.control.records import answer_list, export
 from server.control.views import IdView, ListView, SpaceView
 from storage.models import NewSpace, SpacePatch
 
 router = APIRouter(route_class=ControlRoute, tags=["Spaces"])
+
+
+ContactFilter: TypeAlias = Annotated[str | None, Query(description="Keeps the spaces of this contact")]
 
 
 class SpaceFields(Body):
@@ -42,12 +47,23 @@ async def list_spaces(
     query: CurrentListQuery,
     meta: MetaFilter,
     call: CurrentCall,
-    contactId: Annotated[str | None, Query(description="Keeps the spaces of this contact")] = None,
+    contactId: ContactFilter = None,
 ) -> Response:
     """List the workspace's spaces."""
-    workspace_id = call.caller.workspace_id
-    page = await call.metadata.list_spaces(workspace_id, query.page("space"), contact_id=contactId, meta=meta)
-    return call.answer(render_page("space", page, SpaceView.model_validate))
+    read = partial(call.metadata.list_spaces, call.caller.workspace_id, contact_id=contactId, meta=meta)
+    return await answer_list(call, query, "space", read, SpaceView)
+
+
+@router.get("/space/export", **declare("spaces:read", ListView[SpaceView], parameters=[META_FILTER_PARAMETER]))
+async def export_spaces(
+    query: CurrentListQuery,
+    meta: MetaFilter,
+    call: CurrentCall,
+    contactId: ContactFilter = None,
+) -> Response:
+    """Export the workspace's spaces, all of them unless `take` says how many, as JSON, JSON lines or CSV."""
+    read = partial(call.metadata.list_spaces, call.caller.workspace_id, contact_id=contactId, meta=meta)
+    return await export(call, query, "space", read, SpaceView)
 
 
 @router.get("/space/{spaceId}/fetch", **declare("spaces:read", SpaceView))

@@ -68,8 +68,15 @@ class View(BaseModel):
 
     def render(self, *, sdk: bool) -> Response:
         """The answer; `sdk` writes times as epoch milliseconds."""
-        body = self.model_dump_json(by_alias=True, context={"sdk": sdk})
-        return Response(body, media_type="application/json")
+        return Response(self.dump_json(sdk=sdk), media_type="application/json")
+
+    def dump_json(self, *, sdk: bool) -> str:
+        """As JSON, without line breaks."""
+        return self.model_dump_json(by_alias=True, context={"sdk": sdk})
+
+    def dump(self, *, sdk: bool) -> dict[str, Any]:
+        """As plain values, by the names of the JSON."""
+        return self.model_dump(by_alias=True, context={"sdk": sdk})
 
 
 class ErrorBody(BaseModel):

@@ -110,7 +110,7 @@ async def estate(api: Api) -> Estate:
 
 
 def test_the_matrices_cover_what_there_is() -> None:
-    assert len(ENDPOINTS) == 26
+    assert len(ENDPOINTS) == 27
     assert {each.scope for each in ENDPOINTS} == SCOPES
     assert all(each.path.startswith("/api/v1/") for each in ENDPOINTS)
     assert {each.method for each in ENDPOINTS} == {"GET", "POST"}
