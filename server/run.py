@@ -21,6 +21,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from server import supervisor, worker
+from server.certificate import read_certificate
 from server.config import Address, Settings
 from server.control.config import DEFAULT_WORKSPACE_ID
 from server.doors.tls import TlsError
@@ -48,7 +49,7 @@ def serve(settings: Settings, on_ready: Callable[[Settings], None] | None = None
     configure_logging(settings.log_level)
     os.umask(0o077)  # whatever is made here is the operator's own
     try:
-        worker.tls_context(settings)  # so that a bad certificate is told before anything starts
+        _check_certificate(settings)
         _lock(settings.data_dir)
         edge, control = _bind(settings.edge), _bind(settings.control)
         root_key_hash = _prepare(settings)
@@ -62,6 +63,16 @@ def serve(settings: Settings, on_ready: Callable[[Settings], None] | None = None
         worker.run(task, compressor(task))
         return 0
     return supervisor.run(task, settings.worker_count)
+
+
+def _check_certificate(settings: Settings) -> None:
+    """So that a bad one is told before anything starts."""
+    worker.tls_context(settings)
+    if settings.tls_cert is not None:
+        try:
+            read_certificate(settings.tls_cert)
+        except ValueError as exc:
+            raise StartError(f"the certificate {settings.tls_cert}: {exc}") from exc
 
 
 def _lock(directory: Path) -> None:

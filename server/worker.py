@@ -16,6 +16,7 @@ from ssl import SSLContext
 
 import uvloop
 
+from server.certificate import read_certificate
 from server.children import keep_running
 from server.compressor import Compressor, yield_to_others
 from server.config import Settings
@@ -111,14 +112,19 @@ def _control_server(task: Task, stores: Stores, node: NodeMap) -> Listener:
         root_key_hash=task.root_key_hash,
         link_key=read_root_key(task.settings.data_dir / LINK_KEY_FILE).encode(),
         readiness=lambda: _readiness(node),
+        certificate=read_certificate(task.settings.tls_cert) if task.settings.tls_cert else None,
         visitors=task.settings.visitors,
     )
     return control_server(create_app(stores.metadata, stores.blobs, config))
 
 
 def _readiness(node: NodeMap) -> Readiness:
-    states = {f"worker-{worker.index}": worker.state.name.lower() for worker in node.workers()}
-    return Readiness(ready=node.ready(), workers=states)
+    workers = {f"worker-{worker.index}": worker for worker in node.workers()}
+    return Readiness(
+        ready=node.ready(),
+        workers={name: worker.state.name.lower() for name, worker in workers.items()},
+        applied={name: worker.applied_revision for name, worker in workers.items()},
+    )
 
 
 def run(task: Task, children: Mapping[str, Task] | None = None, *, stop_at_end_of_input: bool = False) -> None:

@@ -11,11 +11,22 @@ from pydantic import Field
 from starlette.responses import Response
 
 from server.control.call import Call, CurrentCall
+from server.control.config import ControlConfig
 from server.control.fields import Alias, Body, Description, Folder, MetaUpdate, Name, NamedFile, NoFields
 from server.control.gate import ControlRoute, declare
 from server.control.pagination import META_FILTER_PARAMETER, CurrentListQuery, MetaFilter
 from server.control.records import answer_list
-from server.control.views import IdView, ListView, NamedFileView, ProblemView, SiteStatusView, SiteView
+from server.control.views import (
+    CertificateView,
+    DnsView,
+    IdView,
+    ListView,
+    NamedFileView,
+    ProblemView,
+    SiteStatusView,
+    SiteView,
+    WorkerView,
+)
 from server.edge.hosts import parse_domain
 from server.edge.rule_files import compile_file, rule_files
 from storage.models import NewSite, Site, SitePatch
@@ -85,8 +96,12 @@ async def fetch_site(spaceId: str, siteId: str, call: CurrentCall) -> Response:
 
 @router.get("/space/{spaceId}/site/{siteId}/status", **declare("sites:read", SiteStatusView))
 async def site_status(spaceId: str, siteId: str, call: CurrentCall) -> Response:
-    """Tell whether the files that a site names are there, and what is wrong with its rule files, line by line."""
+    """Tell whether visitors can get at a site: its named files, its domain, the certificate, the processes that serve.
+
+    What is wrong with its rule files is told line by line.
+    """
     site = await call.get_site(await call.get_space(spaceId), siteId)
+    addresses = await call.config.directory.find(site.domain)
     named = [await _named(call, site, name) for name in (site.index, site.not_found)]
     problems: list[ProblemView] = []
     unlisted = 0
@@ -96,9 +111,34 @@ async def site_status(spaceId: str, siteId: str, call: CurrentCall) -> Response:
             problems += [ProblemView(file=path, **asdict(problem)) for problem in compiled.problems]
             unlisted += compiled.unlisted
     view = SiteStatusView(
-        id=site.id, domain=site.domain, index=named[0], not_found=named[1], problems=problems, unlisted=unlisted
+        id=site.id,
+        domain=site.domain,
+        index=named[0],
+        not_found=named[1],
+        dns=DnsView.model_validate(addresses),
+        certificate=_certificate(call.config, site),
+        workers=await _workers(call, site),
+        problems=problems,
+        unlisted=unlisted,
     )
     return call.answer(view)
+
+
+def _certificate(config: ControlConfig, site: Site) -> CertificateView:
+    shown = config.certificate
+    if shown is None:
+        return CertificateView(state="none", expires_at=None)
+    return CertificateView(state=shown.judge(site.domain, config.clock()), expires_at=shown.ends_at)
+
+
+async def _workers(call: Call, site: Site) -> list[WorkerView]:
+    hosted = await call.metadata.find_site([site.domain])
+    version = hosted.version if hosted else site.revision
+    readiness = call.config.readiness()
+    return [
+        WorkerView(name=name, state=state, applied=readiness.applied.get(name, -1) >= version)
+        for name, state in sorted(readiness.workers.items())
+    ]
 
 
 async def _named(call: Call, site: Site, name: str) -> NamedFileView:

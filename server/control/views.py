@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
-from typing import Annotated, Any, Generic, TypeAlias, TypeVar
+from typing import Annotated, Any, Generic, Literal, TypeAlias, TypeVar
 
 from pydantic import (
     BaseModel,
@@ -145,6 +145,28 @@ class ProblemView(View):
     left_out: bool
 
 
+class DnsView(View):
+    """Where the DNS says that the domain is. Addresses of private networks are left out."""
+
+    state: Literal["found", "missing", "private", "unknown"]
+    addresses: list[str]
+
+
+class CertificateView(View):
+    """Whether the server's certificate is for the domain; `none` where visitors are not served over TLS."""
+
+    state: Literal["none", "valid", "mismatch", "expired", "notYetValid"]
+    expires_at: Time | None
+
+
+class WorkerView(View):
+    """A process that serves visitors. One that has not `applied` the site's last change does so before it answers."""
+
+    name: str
+    state: str
+    applied: bool
+
+
 class SiteStatusView(View):
     """`unlisted` counts problems beyond those that are listed."""
 
@@ -152,6 +174,9 @@ class SiteStatusView(View):
     domain: str
     index: NamedFileView
     not_found: NamedFileView
+    dns: DnsView
+    certificate: CertificateView
+    workers: list[WorkerView]
     problems: list[ProblemView]
     unlisted: int
 

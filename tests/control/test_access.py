@@ -12,7 +12,7 @@ from server.control.auth import SCOPES
 from server.control.config import ControlConfig
 from storage.memory.blobs import MemoryBlobs
 from storage.memory.metadata import MemoryMetadata
-from tests.control.api import OTHER_WORKSPACE, Api, one_store, refused
+from tests.control.api import OTHER_WORKSPACE, ROOT_SECRET, Api, one_store, refused
 from tests.control.test_deployments import create, manifest
 
 FILE = b"the first workspace's content"
@@ -183,3 +183,12 @@ async def test_an_endpoint_has_one_method_and_the_order_of_judgement(estate: Est
         missing = endpoint.path.format(**dict.fromkeys(estate.names, "nothing"))
         refused(await estate.api.post(missing, **wrong), 400, "BAD_REQUEST", "body")
     assert (await estate.snapshot())[2:] == before[2:]
+
+
+@one_store
+@every_endpoint
+@pytest.mark.parametrize("mark", ["", "@"])
+async def test_an_alias_does_wherever_an_id_does(estate: Estate, endpoint: Endpoint, mark: str) -> None:
+    aliases = {name: mark + ref.removeprefix("@") if ref[0] == "@" else ref for name, ref in estate.aliases.items()}
+    answer = await estate.call(endpoint, aliases, ROOT_SECRET)
+    assert answer.status_code == (400 if endpoint.path.endswith("/activate") else 200), answer.text
