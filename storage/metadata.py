@@ -8,7 +8,7 @@ Every verb raises `Unavailable` if the store cannot be reached.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence, Set
 from typing import Protocol
 
 from storage.models import (
@@ -227,6 +227,19 @@ class MetadataStore(EdgeMetadata, Protocol):
 
     async def put_blob(self, workspace_id: str, blob: Blob) -> None:
         """Remember that the workspace has uploaded this content; again is harmless."""
+        ...
+
+    async def release_blobs(self, before: Millis) -> int:
+        """Let each workspace go of what it has not uploaded since `before` and nothing of its own refers to: no file,
+        live or ended, and no deployment. How many possessions ended; what was made of them, variants, goes along.
+
+        No write that draws a revision comes in between: a deployment that was just created keeps what it names.
+        """
+        ...
+
+    async def find_used_blobs(self, digests: Collection[Digest], *, possessed_since: Millis = 0) -> Set[Digest]:
+        """Those of `digests` that any row refers to: a file, live or ended, a deployment, a variant, or a workspace
+        that possesses it and has uploaded it since then."""
         ...
 
     async def create_deployment(self, new: NewDeployment) -> Deployment:

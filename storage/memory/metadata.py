@@ -12,6 +12,7 @@ from typing import TypeVar
 from storage import edits
 from storage.clock import now_ms, stamp
 from storage.errors import Conflict, NotFound
+from storage.memory.possessions import PossessionVerbs
 from storage.memory.tree import Tree, file_entry
 from storage.memory.variants import Variants, VariantVerbs
 from storage.models import (
@@ -41,7 +42,7 @@ T = TypeVar("T", Key, Space, Site, Deployment)
 N = TypeVar("N", bound=Space | Site)
 
 
-class MemoryMetadata(VariantVerbs):
+class MemoryMetadata(PossessionVerbs, VariantVerbs):
     """`clock` gives the time; `announce` is told the last revision of each write, before the verb returns."""
 
     def __init__(
@@ -58,6 +59,7 @@ class MemoryMetadata(VariantVerbs):
         self._sites: dict[str, Site] = {}
         self._domains: dict[str, str] = {}  # to the site's id
         self._possessions: dict[str, dict[Digest, int]] = {}  # by workspace: content → size
+        self._uploaded_at: dict[tuple[str, Digest], Millis] = {}  # by workspace and content
         self._variants: dict[str, Variants] = {}  # by workspace
         self._variants_revisions: dict[str, int] = {}  # by space; absent: 0
         self._deployments: dict[str, Deployment] = {}
@@ -239,7 +241,7 @@ class MemoryMetadata(VariantVerbs):
     async def put_files(self, space_id: str, files: Mapping[str, Blob], *, delete: Collection[str] = ()) -> int:
         space = _get(self._spaces, "space", space_id)
         if self._publish(space, files, delete):
-            self._possessions[space.workspace_id].update((blob.digest, blob.size) for blob in files.values())
+            self._possess(space.workspace_id, files.values())
             self._log("files.put", space_id=space_id)
         return self._spaces[space_id].revision
 
@@ -269,10 +271,6 @@ class MemoryMetadata(VariantVerbs):
         return edits.cut_entries(rest[: query.take + 2], query.take)
 
     # Blobs a workspace possesses, and deployments.
-
-    async def put_blob(self, workspace_id: str, blob: Blob) -> None:
-        self._require_workspace(workspace_id)
-        self._possessions[workspace_id][blob.digest] = blob.size
 
     async def create_deployment(self, new: NewDeployment) -> Deployment:
         space = _get(self._spaces, "space", new.space_id)

@@ -1,4 +1,4 @@
-"""Workspaces, their keys, and the blobs they possess."""
+"""Workspaces and their keys."""
 
 from __future__ import annotations
 
@@ -7,12 +7,10 @@ from dataclasses import replace
 from sqlalchemy import update
 
 from storage import edits
-from storage.models import Blob, Key, Millis, NewKey, Page, PageQuery, Workspace
+from storage.models import Key, Millis, NewKey, Page, PageQuery, Workspace
 from storage.sql.database import Verbs, whole
 from storage.sql.dialects import insert_into
-from storage.sql.publish import possess
 from storage.sql.rows import KEY, WORKSPACE
-from storage.sql.sources import FILES, files_json
 from storage.sql.tables import keys, workspaces
 
 
@@ -55,10 +53,3 @@ class KeyVerbs(Verbs):
     async def touch_key(self, key_id: str, used_at: Millis) -> None:
         async with self._database.transaction() as transaction:
             await transaction.execute(update(keys).where(keys.c.id == key_id).values(last_used_at=used_at))
-
-    @whole
-    async def put_blob(self, workspace_id: str, blob: Blob) -> None:
-        async with self._database.transaction() as transaction:
-            await WORKSPACE.get(transaction, workspace_id)
-            for piece in files_json({"": blob}):
-                await possess(transaction, workspace_id, FILES, {"files": piece})

@@ -14,12 +14,15 @@ from storage.sql.engines import parse_url
 from storage.sql.failures import starting
 from storage.sql.files import FileVerbs
 from storage.sql.keys import KeyVerbs
+from storage.sql.possessions import PossessionVerbs
 from storage.sql.sites import SiteVerbs
 from storage.sql.spaces import SpaceVerbs
 from storage.sql.variants import VariantVerbs
 
 
-class SqlMetadata(EdgeVerbs, KeyVerbs, SpaceVerbs, SiteVerbs, FileVerbs, CopyVerbs, VariantVerbs, DeploymentVerbs):
+class SqlMetadata(
+    EdgeVerbs, KeyVerbs, SpaceVerbs, SiteVerbs, FileVerbs, CopyVerbs, PossessionVerbs, VariantVerbs, DeploymentVerbs
+):
     """See `storage.metadata.MetadataStore`; made by `open_sql`."""
 
     async def close(self) -> None:
