@@ -146,6 +146,9 @@ class Settings(BaseSettings):
     max_file_bytes: ByteSize = Field(
         default=ByteSize(5 * 1024**3), ge=1, description="The largest file that may be uploaded, such as 5GiB."
     )
+    blob_grace_hours: int = Field(
+        default=24, ge=1, le=24 * 366, description="Hours for which contents that nothing refers to are kept."
+    )
     log_level: Literal["debug", "info", "warning", "error"] = Field(default="info", description="How much is logged.")
 
     @field_validator("platform_domains")
@@ -184,6 +187,11 @@ class Settings(BaseSettings):
     def worker_count(self) -> int:
         """`workers`, with 0 resolved to the number of cores this process may use."""
         return self.workers or len(os.sched_getaffinity(0))
+
+    @property
+    def grace_seconds(self) -> float:
+        """`blob_grace_hours` in seconds."""
+        return self.blob_grace_hours * 3600.0
 
     @classmethod
     def settings_customise_sources(

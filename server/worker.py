@@ -18,6 +18,7 @@ import uvloop
 
 from server.certificate import read_certificate
 from server.children import keep_running
+from server.collector import Collector
 from server.compressor import Compressor, yield_to_others
 from server.config import Settings
 from server.control.config import ControlConfig, Readiness
@@ -44,16 +45,17 @@ async def _open(settings: Settings) -> AsyncIterator[tuple[Stores, NodeMap]]:
 
 
 async def compress(task: Task, stop: asyncio.Event) -> None:
-    """Compress what is published until `stop` is set."""
+    """Compress what is published, and collect what nothing refers to, until `stop` is set."""
     yield_to_others()
     async with _open(task.settings) as (stores, node):
         compressing = asyncio.create_task(Compressor(stores.metadata, stores.blobs, node).run())
+        collecting = asyncio.create_task(Collector(stores, task.settings.grace_seconds).run())
         stopping = asyncio.create_task(stop.wait())
-        await asyncio.wait((compressing, stopping), return_when=asyncio.FIRST_COMPLETED)
-        stopping.cancel()
-        compressing.cancel()
-        with suppress(asyncio.CancelledError):
-            await compressing
+        await asyncio.wait((compressing, collecting, stopping), return_when=asyncio.FIRST_COMPLETED)
+        for job in (stopping, compressing, collecting):
+            job.cancel()
+            with suppress(asyncio.CancelledError):
+                await job
 
 
 async def serve(task: Task, stop: asyncio.Event, children: Mapping[str, Task]) -> None:

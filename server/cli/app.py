@@ -9,6 +9,7 @@ from typing import Annotated, NoReturn
 import typer
 
 from server import __version__
+from server.cli.collect import COLLECT_EXAMPLES, collect
 from server.cli.console import print_error
 from server.cli.deploy import DEPLOY_EXAMPLES, deploy
 from server.cli.errors import CliError
@@ -36,6 +37,7 @@ keys = typer.Typer(no_args_is_help=True, rich_markup_mode="rich")
 app.command(epilog=SERVE_EXAMPLES)(serve)
 app.command(epilog=DEPLOY_EXAMPLES)(deploy)
 app.command(epilog=DEMO_EXAMPLES)(demo)
+app.command(epilog=COLLECT_EXAMPLES)(collect)
 app.add_typer(keys, name="key", help="Make the secret keys that let people and programs in.")
 keys.command(epilog=KEY_CREATE_EXAMPLES)(create)
 
