@@ -17,7 +17,8 @@ from server.control import deployments, errors, files, health, keys, reference, 
 from server.control.auth import Authenticator
 from server.control.config import ControlConfig
 from server.control.envelope import Envelope
-from server.control.gate import SECURITY_SCHEME, Gate
+from server.control.gate import Gate
+from server.control.openapi import complete
 from server.control.views import ErrorView
 from storage.blobs import BlobStore
 from storage.errors import StorageError
@@ -72,11 +73,7 @@ def _reference_routes(app: FastAPI) -> list[Route]:
 
     @cache
     def document() -> dict[str, Any]:
-        made = app.openapi()
-        made["components"]["securitySchemes"] = {
-            SECURITY_SCHEME: {"type": "http", "scheme": "bearer", "description": "A secret key that has the scope"}
-        }
-        return made
+        return complete(app.openapi())
 
     @cache
     def page() -> str:

@@ -19,7 +19,7 @@ from server.control.config import ControlConfig
 from server.control.downloads import answer_file
 from server.control.errors import ApiError, bad_request, details_of
 from server.control.fields import Body
-from server.control.gate import BYTES, BYTES_TYPE, ControlRoute, Gate, check_url, declare
+from server.control.gate import BYTES, BYTES_TYPE, FILE, RECORDS, ControlRoute, Gate, check_url, declare
 from server.control.pagination import CurrentListQuery, ListQuery
 from server.control.records import answer_list
 from server.control.views import EntryView, LinkView, ListView, PathView, path_id
@@ -42,7 +42,7 @@ class DataUrl(Body):
 
 
 _UPLOAD_BODY = {
-    "required": True,
+    "required": False,  # no body is an empty file
     "description": "The file's bytes as they are, or as the form's one part, or in a data: URL. A file that is itself "
     "JSON is sent as application/octet-stream.",
     "content": {
@@ -95,13 +95,13 @@ async def _once(content: bytes) -> AsyncIterator[bytes]:
     yield content
 
 
-@router.get("/space/{spaceId}/storage/list", **declare("files:read", ListView[EntryView]))
+@router.get("/space/{spaceId}/storage/list", **declare("files:read", ListView[EntryView], also=RECORDS))
 async def list_root(spaceId: str, query: CurrentListQuery, call: CurrentCall, recursive: Recursive = False) -> Response:
     """List the files and folders at the space's root."""
     return await _list(call, spaceId, "", query, recursive)
 
 
-@router.get("/space/{spaceId}/storage/list/{path:path}", **declare("files:read", ListView[EntryView]))
+@router.get("/space/{spaceId}/storage/list/{path:path}", **declare("files:read", ListView[EntryView], also=RECORDS))
 async def list_folder(
     spaceId: str, path: str, query: CurrentListQuery, call: CurrentCall, recursive: Recursive = False
 ) -> Response:
@@ -119,7 +119,10 @@ async def _list(call: Call, space_ref: str, path: str, query: ListQuery, recursi
     return await answer_list(call, query, "file", read, EntryView, default_order="asc")
 
 
-@router.get("/space/{spaceId}/storage/download/{path:path}", **declare("files:read", LinkView, bytes_too=True))
+@router.get(
+    "/space/{spaceId}/storage/download/{path:path}",
+    **declare("files:read", LinkView, also=FILE, statuses=(206, 304, 412, 416)),
+)
 async def download_file(spaceId: str, path: str, request: Request, call: CurrentCall) -> Response:
     """Download a file's bytes, all or a range of them.
 
@@ -152,7 +155,9 @@ async def _signature(
 signed_router = APIRouter(tags=["Files"])
 
 
-@signed_router.get("/space/{spaceId}/storage/signed/{path:path}", **declare(None, None))
+@signed_router.get(
+    "/space/{spaceId}/storage/signed/{path:path}", **declare(None, None, also=FILE, statuses=(206, 304, 403, 412, 416))
+)
 async def download_by_link(
     spaceId: str, path: str, signature: Annotated[links.Signature, Depends(_signature)], request: Request
 ) -> Response:

@@ -11,7 +11,7 @@ and then FastAPI validates what was sent (400), and the endpoint looks for the o
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import unquote_to_bytes
@@ -26,35 +26,44 @@ from server.control.bodies import LARGE_AT_ONCE, open_json, require_json
 from server.control.call import Call
 from server.control.config import ControlConfig
 from server.control.errors import Detail, bad_request
+from server.control.forms import CSV, JSONL
+from server.control.openapi import SECURITY_SCHEME
 from storage.blobs import BlobStore
 from storage.metadata import MetadataStore
 
-SECURITY_SCHEME = "secretKey"
 LARGE_BODY = "x-large-body"  # in the OpenAPI document: the larger of the two limits of JSON bodies applies
 
 BYTES_TYPE = "application/octet-stream"
 BYTES = {"schema": {"type": "string", "format": "binary"}}
+TEXT = {"schema": {"type": "string"}}
+
+# What else than JSON an endpoint answers, by media type.
+FILE = {"*/*": BYTES}
+RECORDS = {JSONL: TEXT}
+EXPORT = {JSONL: TEXT, CSV: TEXT}
 
 
 def declare(
     scope: Scope | None,
     answer: type[BaseModel] | None,
     *,
-    bytes_too: bool = False,
+    also: Mapping[str, Any] | None = None,
+    statuses: Sequence[int] = (),
     large_body: bool = False,
     **extra: Any,
 ) -> dict[str, Any]:
-    """The arguments of a route that wants `scope` (None: no key) and answers `answer`, or bytes (None), or either.
+    """The arguments of a route that wants `scope` (None: no key) and answers `answer`, or `also` (by media type).
 
-    `extra` goes into its OpenAPI.
+    `statuses` are those that no rule of `openapi` gives it; `extra` goes into its OpenAPI.
     """
     openapi: dict[str, Any] = {"security": [{SECURITY_SCHEME: [scope]}] if scope else [], **extra}
     if large_body:
         openapi[LARGE_BODY] = True
     facts: dict[str, Any] = {"model": answer} if answer else {}
-    if answer is None or bytes_too:
-        facts["content"] = {BYTES_TYPE: BYTES}
-    return {"openapi_extra": openapi, "responses": {200: facts}, "response_class": JSONResponse if answer else Response}
+    if also:
+        facts["content"] = dict(also)
+    responses: dict[int | str, dict[str, Any]] = {200: facts, **{status: {"description": ""} for status in statuses}}
+    return {"openapi_extra": openapi, "responses": responses, "response_class": JSONResponse if answer else Response}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

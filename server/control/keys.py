@@ -13,7 +13,7 @@ from server.control.auth import Scope, hash_secret
 from server.control.call import CurrentCall
 from server.control.errors import ApiError
 from server.control.fields import Body, NoFields, ShortText, refusal
-from server.control.gate import ControlRoute, declare
+from server.control.gate import RECORDS, ControlRoute, declare
 from server.control.pagination import CurrentListQuery
 from server.control.records import answer_list
 from server.control.views import IdView, KeyView, ListView, NewKeyView, parse_time
@@ -72,7 +72,7 @@ async def create_key(body: NewKeyFields, call: CurrentCall) -> Response:
     return call.answer(NewKeyView(id=key.id, secret=secret))
 
 
-@router.get("/key/list", **declare("keys:write", ListView[KeyView]))
+@router.get("/key/list", **declare("keys:write", ListView[KeyView], also=RECORDS))
 async def list_keys(query: CurrentListQuery, call: CurrentCall) -> Response:
     """List the workspace's keys, without their secrets; expired and revoked ones too."""
     read = partial(call.metadata.list_keys, call.caller.workspace_id)

@@ -13,7 +13,7 @@ from starlette.responses import Response
 from server.control.call import Call, CurrentCall
 from server.control.config import ControlConfig
 from server.control.fields import Alias, Body, Description, Folder, MetaUpdate, Name, NamedFile, NoFields
-from server.control.gate import ControlRoute, declare
+from server.control.gate import RECORDS, ControlRoute, declare
 from server.control.pagination import META_FILTER_PARAMETER, CurrentListQuery, MetaFilter
 from server.control.records import answer_list
 from server.control.views import (
@@ -62,7 +62,7 @@ class NewSiteFields(SiteFields):
     domain: Domain
 
 
-@router.post("/space/{spaceId}/site/create", **declare("sites:write", IdView))
+@router.post("/space/{spaceId}/site/create", **declare("sites:write", IdView, statuses=(409,)))
 async def create_site(spaceId: str, body: NewSiteFields, call: CurrentCall) -> Response:
     """Bind a domain to a space. Visitors of the domain get the space's files from the next request on."""
     patch = body.patch(call)
@@ -72,7 +72,8 @@ async def create_site(spaceId: str, body: NewSiteFields, call: CurrentCall) -> R
 
 
 @router.get(
-    "/space/{spaceId}/site/list", **declare("sites:read", ListView[SiteView], parameters=[META_FILTER_PARAMETER])
+    "/space/{spaceId}/site/list",
+    **declare("sites:read", ListView[SiteView], also=RECORDS, parameters=[META_FILTER_PARAMETER]),
 )
 async def list_sites(
     spaceId: str,
@@ -146,7 +147,7 @@ async def _named(call: Call, site: Site, name: str) -> NamedFileView:
     return NamedFileView(path=path, exists=await call.metadata.find_file(site.space_id, path) is not None)
 
 
-@router.post("/space/{spaceId}/site/{siteId}/update", **declare("sites:write", IdView))
+@router.post("/space/{spaceId}/site/{siteId}/update", **declare("sites:write", IdView, statuses=(409,)))
 async def update_site(spaceId: str, siteId: str, body: SiteFields, call: CurrentCall) -> Response:
     """Change a site. Only the fields that are sent change; null or an empty text clears one, save the domain."""
     patch = body.patch(call)

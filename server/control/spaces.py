@@ -10,7 +10,7 @@ from starlette.responses import Response
 
 from server.control.call import CurrentCall
 from server.control.fields import Alias, Body, Description, MetaUpdate, Name, NoFields, Reference
-from server.control.gate import ControlRoute, declare
+from server.control.gate import EXPORT, RECORDS, ControlRoute, declare
 from server.control.pagination import META_FILTER_PARAMETER, CurrentListQuery, MetaFilter
 from server.control.records import answer_list, export
 from server.control.views import IdView, ListView, SpaceView
@@ -35,14 +35,16 @@ class SpaceFields(Body):
         return cast(SpacePatch, self.model_dump(exclude_unset=True))
 
 
-@router.post("/space/create", **declare("spaces:write", IdView))
+@router.post("/space/create", **declare("spaces:write", IdView, statuses=(409,)))
 async def create_space(body: SpaceFields, call: CurrentCall) -> Response:
     """Create a space, which owns files and the sites that serve them."""
     space = await call.metadata.create_space(NewSpace(workspace_id=call.caller.workspace_id, **body.patch()))
     return call.answer_id(space.id)
 
 
-@router.get("/space/list", **declare("spaces:read", ListView[SpaceView], parameters=[META_FILTER_PARAMETER]))
+@router.get(
+    "/space/list", **declare("spaces:read", ListView[SpaceView], also=RECORDS, parameters=[META_FILTER_PARAMETER])
+)
 async def list_spaces(
     query: CurrentListQuery,
     meta: MetaFilter,
@@ -54,7 +56,9 @@ async def list_spaces(
     return await answer_list(call, query, "space", read, SpaceView)
 
 
-@router.get("/space/export", **declare("spaces:read", ListView[SpaceView], parameters=[META_FILTER_PARAMETER]))
+@router.get(
+    "/space/export", **declare("spaces:read", ListView[SpaceView], also=EXPORT, parameters=[META_FILTER_PARAMETER])
+)
 async def export_spaces(
     query: CurrentListQuery,
     meta: MetaFilter,
@@ -72,7 +76,7 @@ async def fetch_space(spaceId: str, call: CurrentCall) -> Response:
     return call.answer(SpaceView.model_validate(await call.get_space(spaceId)))
 
 
-@router.post("/space/{spaceId}/update", **declare("spaces:write", IdView))
+@router.post("/space/{spaceId}/update", **declare("spaces:write", IdView, statuses=(409,)))
 async def update_space(spaceId: str, body: SpaceFields, call: CurrentCall) -> Response:
     """Change a space. Only the fields that are sent change; null or an empty text clears one."""
     space = await call.get_space(spaceId)

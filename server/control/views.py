@@ -19,7 +19,7 @@ from pydantic import (
 from pydantic.alias_generators import to_camel
 from starlette.responses import Response
 
-from server.control.errors import Detail
+from server.control.errors import CODES, Detail
 from server.edge.media_types import content_type
 from storage.models import Digest, Millis, Mode
 
@@ -81,7 +81,7 @@ class View(BaseModel):
 
 class ErrorBody(BaseModel):
     message: str
-    code: str
+    code: Annotated[str, WithJsonSchema({"type": "string", "enum": list(CODES)})]
     details: list[Detail] = []
 
 
