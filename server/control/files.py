@@ -18,6 +18,7 @@ from server.control.call import Call, CurrentCall
 from server.control.config import ControlConfig
 from server.control.downloads import answer_file
 from server.control.errors import ApiError, bad_request, details_of
+from server.control.examples import EXAMPLES
 from server.control.fields import Body
 from server.control.gate import BYTES, BYTES_TYPE, FILE, RECORDS, ControlRoute, Gate, check_url, declare
 from server.control.pagination import CurrentListQuery, ListQuery
@@ -48,7 +49,7 @@ _UPLOAD_BODY = {
     "content": {
         "application/octet-stream": BYTES,
         multipart.FORM: {"schema": {"type": "object", "properties": {"file": BYTES["schema"]}}},
-        bodies.JSON: {"schema": TypeAdapter(DataUrl).json_schema()},
+        bodies.JSON: {"schema": TypeAdapter(DataUrl).json_schema() | {"examples": [EXAMPLES["DataUrl"]]}},
     },
 }
 

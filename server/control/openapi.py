@@ -11,8 +11,8 @@ from typing import Any, NamedTuple
 
 from server.control.errors import CODES
 from server.control.examples import EXAMPLES, PARAMETERS
+from server.control.forms import JSON, JSONL
 
-JSON = "application/json"
 SECURITY_SCHEME = "secretKey"
 
 
@@ -103,7 +103,7 @@ def _complete_answers(operation: dict[str, Any]) -> None:
     successes = {}
     for status, (description, headers) in SUCCESSES.items():
         if answer := operation["responses"].get(str(status)):
-            more = ("X-Cursor",) if len(answer.get("content", ())) > 1 and "text/csv" in answer["content"] else ()
+            more = ("X-Cursor",) if JSONL in answer.get("content", ()) else ()
             successes[str(status)] = {**answer, "description": description, "headers": _headers(*headers, *more)}
     operation["responses"] = {**successes, **refusals}
 
