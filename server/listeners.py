@@ -19,7 +19,9 @@ from hypercorn.utils import wrap_app
 from starlette.types import ASGIApp
 
 from server.doors.asgi import create_app, for_hypercorn
+from server.doors.fast import fast_protocol_for
 from server.doors.http1 import DEADLINES, Phase, protocol_for
+from server.doors.journal import Journal
 from server.edge.edge import Edge
 
 GRACE_SECONDS = 10  # for answers under way when the server stops
@@ -127,9 +129,19 @@ class Hypercorn:
         self._stopping.set()
 
 
-def edge_server(edge: Edge, deadlines: Mapping[Phase, float] = DEADLINES, tls: SSLContext | None = None) -> Uvicorn:
-    """The hardened listener: uvicorn with our protocol, which sets its own limits and deadlines."""
-    return Uvicorn(_uvicorn_config(create_app(edge), tls, http=protocol_for(edge, deadlines), date_header=False))
+def edge_server(
+    edge: Edge,
+    deadlines: Mapping[Phase, float] = DEADLINES,
+    tls: SSLContext | None = None,
+    journal: Journal | None = None,
+    *,
+    fast: bool = True,
+) -> Uvicorn:
+    """The hardened listener: uvicorn with our protocol, which sets its own limits and deadlines. `fast`: with the fast
+    door before the ASGI door."""
+    journal = Journal(edge.clock) if journal is None else journal
+    protocol = fast_protocol_for(edge, journal, deadlines) if fast else protocol_for(edge, deadlines)
+    return Uvicorn(_uvicorn_config(create_app(edge), tls, http=protocol, date_header=False))
 
 
 def hypercorn_server(edge: Edge, tls: SSLContext | None = None) -> Hypercorn:

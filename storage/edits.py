@@ -6,7 +6,7 @@ A store reads what is there, calls these, and writes what they return.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, TypeVar
 
@@ -54,6 +54,20 @@ def make_key(new: NewKey, now: Millis) -> Key:
         created_at=now,
         expires_at=new.expires_at,
     )
+
+
+def refuse_twins(made: Iterable[Site]) -> None:
+    """Raises `Conflict` if two of them would have one domain, or one alias in a workspace."""
+    domains: set[str] = set()
+    aliases: set[tuple[str, str]] = set()
+    for site in made:
+        if site.domain in domains:
+            raise Conflict("site", "domain", site.domain)
+        domains.add(site.domain)
+        if site.alias is not None:
+            if (site.workspace_id, site.alias) in aliases:
+                raise Conflict("site", "alias", site.alias)
+            aliases.add((site.workspace_id, site.alias))
 
 
 def make_space(new: NewSpace, revision: int, now: Millis) -> Space:

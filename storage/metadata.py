@@ -61,6 +61,10 @@ class EdgeMetadata(Protocol):
         """
         ...
 
+    async def list_paths(self, space_id: str, folder: str, revision: int, after: str, limit: int) -> Sequence[str]:
+        """The first `limit` paths behind `after`, sorted, of what was live below `folder` at `revision`."""
+        ...
+
 
 class MetadataStore(EdgeMetadata, Protocol):
     """Everything the control API asks."""
@@ -136,6 +140,10 @@ class MetadataStore(EdgeMetadata, Protocol):
         `Invalid` with field "index" or "notFound", naming the missing path: a named file must exist below the prefix in
         the state that would result. Field "meta": too large.
         """
+        ...
+
+    async def create_sites(self, news: Sequence[NewSite]) -> Sequence[Site]:
+        """All of them or none, in one change. Raises as `create_site`; thousands at once are what it is for."""
         ...
 
     async def find_site_by_id(self, site_id: str) -> Site | None: ...

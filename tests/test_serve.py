@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import os
 import re
 import select
@@ -13,8 +14,10 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+import brotli
 import httpx
 import pytest
+from backports import zstd
 
 from tests.support.process import Serve
 from tests.support.wire import Wire
@@ -124,6 +127,48 @@ def test_a_worker_that_dies_is_replaced(tmp_path: Path) -> None:
         assert len(serve.edge_workers()) == 2
         assert before[1] in serve.edge_workers()
         assert serve.get("a.localhost").body == b"home"
+
+
+PAGE = b"<p>The same again.</p>\n" * 1000
+PATIENCE = 100  # seconds: what takes only time that is left over gets little of it while other tests run
+DECODERS = {"gzip": gzip.decompress, "br": brotli.decompress, "zstd": zstd.decompress}
+
+
+def coding_of(serve: Serve, accepted: str, path: str = "/") -> str | None:
+    answer = serve.get("a.localhost", path, f"Accept-Encoding: {accepted}")
+    assert answer.status == 200
+    return answer.header("content-encoding")
+
+
+@pytest.mark.timeout(300)
+def test_variants_come_as_they_are_made(serve: Serve) -> None:
+    """gzip with the publish, the others when there is time; then from every worker."""
+    space, _ = serve.site("a.localhost", {"index.html": PAGE})
+    assert coding_of(serve, "gzip") == "gzip"
+    serve.wait_until(lambda: coding_of(serve, "zstd") == "zstd" and coding_of(serve, "br") == "br", PATIENCE)
+    connections = [Wire(serve.edge_port) for _ in range(12)]
+    try:
+        for connection in connections:
+            for coding, decode in DECODERS.items():
+                connection.send(GET.replace(b"\r\n\r\n", f"\r\nAccept-Encoding: {coding}\r\n\r\n".encode()))
+                answer = connection.receive()
+                assert answer.header("content-encoding") == coding
+                assert answer.header("vary") == "accept-encoding"
+                assert decode(answer.body) == PAGE
+            connection.send(GET)
+            assert connection.receive().body == PAGE
+    finally:
+        for connection in connections:
+            connection.socket.close()
+    pid = serve.compressor()
+    assert os.getpriority(os.PRIO_PROCESS, pid) == 19
+    autogroup = Path(f"/proc/{pid}/autogroup")
+    assert not autogroup.exists() or autogroup.read_text().rstrip().endswith("nice 19")
+    os.kill(pid, signal.SIGKILL)
+    serve.upload(space, "later.html", PAGE + b"later")
+    serve.wait_until(lambda: coding_of(serve, "br", "/later.html") == "br", PATIENCE)
+    assert serve.compressor() != pid
+    assert serve.stop() == 0
 
 
 def test_processes_do_not_outlive_their_supervisor(tmp_path: Path) -> None:

@@ -13,7 +13,7 @@ from starlette.requests import Request
 from starlette.responses import HTMLResponse, JSONResponse, Response
 from starlette.routing import Route
 
-from server.control import deployments, errors, files, health, keys, reference, sites, spaces
+from server.control import deployments, errors, explain, files, health, keys, reference, sites, spaces
 from server.control.auth import Authenticator
 from server.control.config import ControlConfig
 from server.control.envelope import Envelope
@@ -36,6 +36,7 @@ when the call returns. Refusals have one form, and each answer an X-Request-Id t
 RESOURCES = (
     spaces.router,
     sites.router,
+    explain.router,
     files.router,
     files.signed_router,
     deployments.router,

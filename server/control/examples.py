@@ -29,6 +29,9 @@ PARAMETERS: Mapping[str, Any] = {
     "meta": {"tier": "gold"},
     "expires": 1795341600,
     "signature": _DIGEST,
+    "url": "/guide/?from=mail",
+    "header": ["Accept-Language: de"],
+    "method": "GET",
 }
 
 EXAMPLES: Mapping[str, Any] = {

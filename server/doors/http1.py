@@ -109,6 +109,7 @@ class EdgeProtocol(HttpToolsProtocol):
         self._discarded = 0
         self._unsent = 0
         self._timer: asyncio.TimerHandle | None = None
+        self._due = 0.0  # when _timer goes off
         self._enter(Phase.IDLE)
 
     def connection_lost(self, exc: Exception | None) -> None:
@@ -145,12 +146,10 @@ class EdgeProtocol(HttpToolsProtocol):
         return self._phase is Phase.SERVING or self._phase is Phase.WRITING
 
     def _advance(self) -> None:
-        """Serve the message at the front of the buffer if it is whole."""
+        """Serve the messages in the buffer that are whole, up to one whose answer takes a while."""
         try:
-            if self._head is None:
-                self._head = self._read_head()
-            if self._head is not None and self._drained(self._head):
-                return
+            while self._serve_next():
+                pass
         except Refusal as refusal:
             self._refuse(refusal)
             return
@@ -172,22 +171,25 @@ class EdgeProtocol(HttpToolsProtocol):
         self._had_empty_line = False
         return head
 
-    def _drained(self, head: Head) -> bool:
-        """Serve `head` if its body has come, or if there is no use in waiting for it."""
+    def _serve_next(self) -> bool:
+        """Serve the message at the front of the buffer if it is whole; whether the next one's turn has come."""
+        if self._head is None:
+            self._head = self._read_head()
+        head = self._head
+        if head is None:
+            return False
         body = head.body
-        if body is None or body.feed(self._buffer):
-            self._serve(head, keep_alive=True)
-        elif body.too_long or head.expects_continue:
+        if body is None or body.feed(self._buffer):  # whole
+            return self._serve(head, keep_alive=True) and bool(self._buffer)
+        if body.too_long or head.expects_continue:
             # The answer does not depend on the body: say it now rather than have the body sent (RFC 9110 §10.1.1).
             self._serve(head, keep_alive=False)
-        else:
-            return False
-        return True
+        return False
 
     # Serving
 
-    def _serve(self, head: Head, *, keep_alive: bool) -> None:
-        """Drive uvicorn as its parser would for `head`, without a body."""
+    def _serve(self, head: Head, *, keep_alive: bool) -> bool:
+        """Drive uvicorn as its parser would for `head`, without a body. True if the answer has been given by then."""
         authority, path, query = split_target(head.target)
         self._head = None
         self._enter(Phase.SERVING)
@@ -211,6 +213,7 @@ class EdgeProtocol(HttpToolsProtocol):
             self.cycle.keep_alive = False
         self.cycle.transport = _LastAnswer(self)  # type: ignore[assignment]
         self.on_message_complete()
+        return False
 
     def on_response_complete(self) -> None:
         """uvicorn calls this at the end of each answer."""
@@ -231,7 +234,8 @@ class EdgeProtocol(HttpToolsProtocol):
         if self._buffer.startswith(b"HEAD ") if self._head is None else self._head.method == b"HEAD":
             response = replace(response, body=b"")
         self._buffer.clear()
-        self.transport.write(render_http1(response))
+        assert isinstance(response.body, bytes), "a refusal's page is at hand"
+        self.transport.write(b"%bconnection: close\r\n\r\n%b" % (render_head(response), response.body))
         self.finish_connection()
 
     # Closing
@@ -282,25 +286,30 @@ class EdgeProtocol(HttpToolsProtocol):
         """Change phase. A timer that is due too early is left to find that out: most deadlines never come."""
         self._phase = phase
         allowed = phase if phase is not Phase.CLOSING or not self._unsent else Phase.WRITING
-        self._deadline = self.loop.time() + self.deadlines[allowed]
-        if self._timer is not None and self._timer.when() > self._deadline:
+        self._set_deadline(self.loop.time() + self.deadlines[allowed])
+
+    def _set_deadline(self, deadline: float) -> None:
+        self._deadline = deadline
+        if self._timer is not None and self._due > deadline:
             self._timer.cancel()
             self._timer = None
-        if self._timer is None and phase is not Phase.SERVING:
-            self._timer = self.loop.call_at(self._deadline, self._on_timer)
+        if self._timer is None and self._phase is not Phase.SERVING:
+            self._timer = self.loop.call_at(deadline, self._on_timer)
+            self._due = deadline
 
     def _on_timer(self) -> None:
         self._timer = None
         if self._phase is Phase.SERVING:
             return
         if self.loop.time() < self._deadline:
-            self._timer = self.loop.call_at(self._deadline, self._on_timer)
+            self._set_deadline(self._deadline)
             return
         unsent = self.transport.get_write_buffer_size()
         if self._phase is Phase.READING:
             self._refuse(Refusal(408, "the request did not come in time"))
         elif self._phase is Phase.FLUSHING and not unsent:
-            self._enter(Phase.IDLE)
+            self._phase = Phase.IDLE  # it has been since the last answer, or soon after
+            self._set_deadline(self._deadline - self.deadlines[Phase.FLUSHING] + self.deadlines[Phase.IDLE])
         elif 0 < unsent < self._unsent:
             self._unsent = unsent  # slow, but it does read
             self._enter(self._phase)
@@ -321,9 +330,6 @@ def protocol_for(edge: Edge, deadlines: Mapping[Phase, float] = DEADLINES) -> ty
     return type("BoundEdgeProtocol", (EdgeProtocol,), {"edge": edge, "deadlines": deadlines})
 
 
-def render_http1(response: Response) -> bytes:
-    """The bytes of a response after which the connection closes, framed as uvicorn frames its own."""
-    assert isinstance(response.body, bytes), "a refusal's page is at hand"
-    lines = [STATUS_LINE[response.status]]
-    lines += [b"%b: %b\r\n" % header for header in response.headers]
-    return b"".join([*lines, b"connection: close\r\n\r\n", response.body])
+def render_head(response: Response) -> bytes:
+    """The head of a response as uvicorn writes it, up to where more header lines or the empty line go."""
+    return STATUS_LINE[response.status] + b"".join([b"%b: %b\r\n" % header for header in response.headers])

@@ -1,21 +1,28 @@
-"""Bounded memory: responses by bytes, look-ups by number. The least recently used goes first."""
+"""Bounded memory: responses by bytes, look-ups by number.
+
+Responses go in the order in which they came, save that one that was asked for since it came, or since its last turn,
+gets another turn (CLOCK, also called second chance: Corbató, 1968). So a hit costs a mark and no reordering, and what
+is asked for once, as in a scan, pushes out nothing that is asked for again and again.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable
-from dataclasses import dataclass
+from collections import OrderedDict
+from collections.abc import Callable, Hashable, MutableMapping
+from dataclasses import dataclass, replace
 from sys import getsizeof
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
 from cachetools import LRUCache
 
 from server.edge.codings import Coding
 from server.edge.response import Representation
 from server.edge.visitor import NO_INPUTS, Inputs
+from storage.models import Digest
 
-# The LRU's own links and slots. With it the sum errs on the safe side, because header texts that entries share are
-# counted for each: 10,000 pages of 1,000 bytes count as 3.1 KB each, and tracemalloc finds 1.9 KB.
-ENTRY_OVERHEAD = 512
+# An entry's own objects and its places in the tables. With it the sum errs on the safe side, because header texts that
+# entries share are counted for each: 10,000 pages of 1,000 bytes count as 3.2 KB each, and tracemalloc finds 2.1 KB.
+ENTRY_OVERHEAD = 640
 
 K = TypeVar("K", bound=Hashable)
 V = TypeVar("V")
@@ -61,54 +68,136 @@ class Depends:
     codings: tuple[Coding, ...] = ()
 
 
-class ResponseCache:
-    """Representations by whatever decides them, `max_bytes` in all.
+class Entry:
+    """What is kept at a key. Whoever answers from it sets `used`.
 
-    A key holds a site's version, so an entry is never wrong, only no longer asked for; it then goes as the least
-    recently used. Bodies over `max_body` bytes are not meant to be kept: the caller keeps their `Blob` instead.
+    A door that keeps it in a table of its own, for requests that it knows by their bytes, has it `listed`: the entry
+    leaves that table when it is evicted.
+    """
+
+    __slots__ = ("cost", "listed", "used", "value")
+
+    def __init__(self, value: Representation | Depends, cost: int) -> None:
+        self.value = value
+        self.cost = cost  # bytes
+        self.used = False
+        self.listed: list[tuple[MutableMapping[Any, Any], Hashable]] = []
+
+
+class _Body:
+    """A body that several entries may have: one for each site and revision that shows the same file."""
+
+    __slots__ = ("data", "entries")
+
+    def __init__(self, data: bytes) -> None:
+        self.data = data
+        self.entries = 0
+
+
+class ResponseCache:
+    """Representations by whatever decides them, `max_bytes` in all; equal bodies count once.
+
+    A key holds a site's version, so an entry is never wrong, only no longer asked for; it then goes at its next turn.
+    Bodies over `max_body` bytes are not meant to be kept: the caller keeps their `Blob` instead.
     """
 
     def __init__(self, max_bytes: int) -> None:
         self.stats = CacheStats()
         # One file may take at most a sixteenth, so that a few large ones do not empty the cache of everything else.
         self.max_body = min(max_bytes // 16, 4 * 1024 * 1024)
-        self._entries: LRU[Hashable, _Entry] = LRU(max_bytes, lambda entry: entry.cost, self._count_eviction)
+        self._max_bytes = max_bytes
+        self._size = 0
+        self._entries: OrderedDict[Hashable, Entry] = OrderedDict()
+        self._bodies: dict[Digest, _Body] = {}
 
     def get(self, key: Hashable) -> Representation | Depends | None:
-        """The entry, made the most recently used."""
-        found = self._entries.get(key)
-        if found is None:
-            self.stats.misses += 1
-            return None
-        self.stats.hits += 1
-        return found.value
+        """What is kept at `key`."""
+        entry = self.find(key)
+        return None if entry is None else entry.value
+
+    def find(self, key: Hashable) -> Entry | None:
+        """The entry at `key`, marked as used."""
+        entry = self._entries.get(key)
+        if entry is not None:
+            entry.used = True
+        return entry
+
+    def find_body(self, digest: Digest) -> bytes | None:
+        """A body that some entry has."""
+        body = self._bodies.get(digest)
+        return None if body is None else body.data
 
     def put(self, key: Hashable, value: Representation | Depends) -> None:
         """Keep it, unless it alone is larger than the whole cache."""
-        entry = _Entry(value, ENTRY_OVERHEAD + _size(key) + _size_of_value(value))
-        if entry.cost <= self._entries.maxsize:
-            self._entries[key] = entry
+        self._drop(key)
+        entry = Entry(value, ENTRY_OVERHEAD + _size(key) + _size_of(value))
+        body = value.body if isinstance(value, Representation) and isinstance(value.body, bytes) else b""
+        if entry.cost + getsizeof(body) > self._max_bytes:
+            return
+        if not isinstance(value, Representation) or (digest := _digest_of_body(value)) is None:
+            entry.cost += getsizeof(body)
+        else:
+            entry.value = self._share(value, digest, body)
+        self._entries[key] = entry
+        self._size += entry.cost
+        self._make_room()
+
+    def enlist(self, entry: Entry, table: MutableMapping[Any, Any], key: Hashable, size: int) -> None:
+        """Charge `size` bytes to `entry` for its place at `key` of `table`, which it leaves when it is evicted."""
+        entry.listed.append((table, key))
+        entry.cost += size
+        self._size += size
+        self._make_room()
 
     @property
     def size(self) -> int:
         """Bytes in use, overhead included."""
-        return int(self._entries.currsize)
+        return self._size
 
-    def _count_eviction(self, _key: Hashable, _entry: _Entry) -> None:
-        self.stats.evictions += 1
+    def _share(self, value: Representation, digest: Digest, body: bytes) -> Representation:
+        """`value` with the body that other entries have, or its own as the first."""
+        shared = self._bodies.get(digest)
+        if shared is None:
+            shared = self._bodies[digest] = _Body(body)
+            self._size += getsizeof(body)
+        shared.entries += 1
+        # Two that were read at once are equal, but not the same.
+        return value if shared.data is body else replace(value, body=shared.data)
+
+    def _make_room(self) -> None:
+        while self._size > self._max_bytes:
+            key, entry = next(iter(self._entries.items()))
+            if entry.used:
+                entry.used = False
+                self._entries.move_to_end(key)
+            else:
+                self._drop(key)
+                self.stats.evictions += 1
+
+    def _drop(self, key: Hashable) -> None:
+        entry = self._entries.pop(key, None)
+        if entry is None:
+            return
+        self._size -= entry.cost
+        for table, name in entry.listed:
+            table.pop(name, None)
+        if (digest := _digest_of_body(entry.value)) is not None:
+            body = self._bodies[digest]
+            body.entries -= 1
+            if not body.entries:
+                del self._bodies[digest]
+                self._size -= getsizeof(body.data)
 
 
-@dataclass(frozen=True, slots=True)
-class _Entry:
-    value: Representation | Depends
-    cost: int  # bytes
+def _digest_of_body(value: Representation | Depends) -> Digest | None:
+    """Of a body that is kept in memory and may be shared."""
+    return value.digest if isinstance(value, Representation) and isinstance(value.body, bytes) else None
 
 
-def _size_of_value(value: Representation | Depends) -> int:
+def _size_of(value: Representation | Depends) -> int:
     if isinstance(value, Depends):
         return getsizeof(value)
-    body = value.body if isinstance(value.body, bytes) else b""
-    return getsizeof(value) + _size(value.headers) + getsizeof(body) + getsizeof(value.location)
+    return getsizeof(value) + _size(value.headers) + getsizeof(value.location)
 
 
 def _size(value: object) -> int:

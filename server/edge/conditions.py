@@ -3,6 +3,7 @@
 1. preconditions in the order of RFC 9110 §13.2.2 → 304 or 412
 2. Range and If-Range (§14, §13.1.5) → 206 or 416
 3. HEAD: the headers alone
+4. Repr-Digest, if it is asked for (RFC 9530)
 """
 
 from __future__ import annotations
@@ -10,9 +11,12 @@ from __future__ import annotations
 import calendar
 import hashlib
 import re
+from dataclasses import replace
 from email.utils import formatdate
 from typing import Literal
 
+from server.edge.codings import IDENTITY
+from server.edge.digests import repr_digest, wants_sha256
 from server.edge.request import Request
 from server.edge.response import Body, Headers, Parts, Representation, Response, Span, page
 
@@ -40,6 +44,8 @@ _ASCTIME = re.compile(rf"(?:{'|'.join(_DAYS)}) {_MONTH} ([ \d]\d) {_TIME} (\d{{4
 
 def finish(stored: Representation, request: Request) -> Response:
     """What `request` gets of `stored`, the full answer to GET."""
+    if request.want_repr_digest is not None:
+        return _with_digest(stored, request, request.want_repr_digest)
     head = request.method == "HEAD"
     if stored.etag is not None:
         match _precondition(stored.etag, stored.modified or 0, request):
@@ -57,6 +63,19 @@ def finish(stored: Representation, request: Request) -> Response:
         return response
     location = f"{stored.location}?{request.query}" if request.query else stored.location
     return Response(response.status, (*response.headers, (b"location", location.encode("ascii"))), response.body)
+
+
+def _with_digest(stored: Representation, request: Request, wanted: str) -> Response:
+    """With the digest of the whole of `stored`, also on a part of it and for HEAD (RFC 9530 §3, appendix B), if wanted.
+
+    Not on a 304, which leaves out what describes a representation that the client has (RFC 9110 §15.4.5); nor on a 412
+    or a 416, whose page is another one. The wish does not select the representation, and an answer is as good with the
+    field as without for whoever asks next: it is no matter of Vary (§12.5.5) or of the cache.
+    """
+    response = finish(stored, replace(request, want_repr_digest=None))
+    if stored.digest is None or response.status not in (stored.status, 206) or not wants_sha256(wanted):
+        return response
+    return replace(response, headers=(*response.headers, repr_digest(stored.digest)))
 
 
 def _whole(stored: Representation, head: bool) -> Response:
@@ -114,13 +133,14 @@ def _matches(field: str, tag: str, *, strong: bool) -> bool:
 def _if_range(stored: Representation, field: str | None) -> bool:
     """Whether Range still applies: the validator must match strongly, a date exactly (§13.1.5).
 
-    All codings of a file have one date, so it does not tell which of them the client has a part of.
+    All codings of a file have one date: it does not tell a part of one from a part of another, so it counts only for
+    the file as it is.
     """
     if field is None:
         return True
     if field.startswith(('"', "W/")):
         return stored.etag is not None and field == stored.etag.decode("ascii")
-    return not stored.codings and parse_http_date(field) == stored.modified
+    return stored.coding == IDENTITY and parse_http_date(field) == stored.modified
 
 
 def parse_http_date(text: str) -> int | None:

@@ -13,17 +13,17 @@ import asyncio
 import logging
 import time
 from collections.abc import Callable
-from functools import lru_cache
 
-from server.edge.cache import ResponseCache
+from server.edge.cache import Entry, ResponseCache
 from server.edge.changes import Follower, Node
 from server.edge.conditions import finish, http_date
-from server.edge.hosts import HostError, parse_authority
+from server.edge.decision import answer_to_method, host_of
 from server.edge.library import Library
+from server.edge.path_index import PathIndex
 from server.edge.paths import decode_path
 from server.edge.request import Refusal, Request
 from server.edge.response import (
-    OPTIONS,
+    NOT_ALLOWED,
     Page,
     Parts,
     Representation,
@@ -44,9 +44,6 @@ logger = logging.getLogger("spacelane.edge")
 NO_SITE = page(404, "There is no site here. If it is yours, bind this domain to a space.")
 AWAY = page(503, "The site cannot be read just now. Please try again in a moment.")
 BROKEN = page(500, "The file is damaged in storage. The operator has been told.")
-NOT_ALLOWED = page(405, "This site can be read, and nothing else: use GET or HEAD.")
-
-_parse_authority = lru_cache(maxsize=4096)(parse_authority)
 
 
 class Edge:
@@ -65,6 +62,7 @@ class Edge:
     ) -> None:
         """`clock` gives seconds since the epoch; `applied` is told each revision that this worker has reached;
         `patience` is how many seconds the stores have for an answer."""
+        self._node = node
         self._patience = patience
         self._blobs = blobs
         self._clock = clock
@@ -79,7 +77,7 @@ class Edge:
         if self.follower.behind:
             return None
         try:
-            host = _host(request)
+            host = host_of(request)
             site = None if host is None else self._router.find_nowait(host)
             if site is Lookup.UNKNOWN:
                 return None
@@ -108,6 +106,35 @@ class Edge:
             response, reader = finish(BROKEN, request), None
         return self._stamp(response), reader
 
+    # What a door that knows requests again by their bytes needs besides.
+
+    @property
+    def revision(self) -> int:
+        """That everything answered now is of; -1 if the node has seen a later one."""
+        applied = self.follower.revision
+        return applied if self._node.revision <= applied else -1
+
+    def find_site_nowait(self, host: str) -> HostedSite | None:
+        """The site of a host (from `normal_host`), if there is one and it is known without asking."""
+        site = self._router.find_nowait(host)
+        return None if site is Lookup.UNKNOWN else site
+
+    def find_entry(self, site: HostedSite, path: str, accept_encoding: str | None) -> Entry | None:
+        """What is kept for a path (from `decode_path`) if it depends on nothing else of a request."""
+        return self._library.find_entry(site, path, accept_encoding)
+
+    def find_missing_entry(self, site: HostedSite, name: str | None, accept_encoding: str | None) -> Entry | None:
+        """What is kept for every path that is missing where `name` is the error page (None: ours)."""
+        return self._library.find_missing_entry(site, name, accept_encoding)
+
+    def find_plain_index(self, site: HostedSite) -> PathIndex | None:
+        """What a site has, if that alone decides what is missing, and if it is known."""
+        return self._library.find_plain_index(site)
+
+    def clock(self) -> float:
+        """Seconds since the epoch."""
+        return self._clock()
+
     def refuse(self, refusal: Refusal) -> Response:
         """The page for what could not be read as a request."""
         stored = _refusal_page(refusal)
@@ -122,7 +149,7 @@ class Edge:
     async def _find(self, request: Request) -> Representation:
         if self.follower.behind:
             await self.follower.catch_up()
-        host = _host(request)
+        host = host_of(request)
         site = None if host is None else await self._router.find(host)
         stored = self._stored_nowait(site, request)
         if stored is not None or site is None:
@@ -131,27 +158,11 @@ class Edge:
 
     def _stored_nowait(self, site: HostedSite | None, request: Request) -> Representation | None:
         if request.path == "*":
-            return OPTIONS if request.method == "OPTIONS" else NOT_ALLOWED
+            return answer_to_method(request.method) or NOT_ALLOWED
         if site is None:
             return NO_SITE
         path = decode_path(request.path)
-        if request.method == "OPTIONS":
-            return OPTIONS
-        if request.method not in ("GET", "HEAD"):
-            return NOT_ALLOWED
-        return self._library.find_nowait(site, path, request)
-
-
-def _host(request: Request) -> str | None:
-    if request.authority is None or request.path == "*":
-        return None
-    try:
-        host = _parse_authority(request.authority)
-    except HostError as exc:
-        raise Refusal(400, f"the Host is malformed: {exc}") from None
-    if request.server_name is not None and request.server_name != host:
-        raise Refusal(421, "this connection was made for another host")
-    return host
+        return answer_to_method(request.method) or self._library.find_nowait(site, path, request)
 
 
 def _refusal_page(refusal: Refusal) -> Page:

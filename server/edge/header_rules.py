@@ -2,7 +2,8 @@
 
 1. `compile_headers`  the text → `HeaderRules`: rules that work, problems by line
 2. `edits_for`        the edits that count for one answer, each with its line
-3. `apply`            the answer's headers with those edits
+3. `collect`          what they come to, header by header
+4. `merge`            the answer's headers with that
 
 A rule is a path pattern (`patterns`) in the first column and, indented below it, `Name: value` to set a header or
 `! Name` to remove it; a line that begins with `#` is a comment. What a rule sets takes the place of the server's own
@@ -16,6 +17,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from typing import TypeAlias
 
 from server.edge.patterns import Pattern, parse_pattern, split_path
 from server.edge.response import Headers
@@ -28,7 +30,7 @@ MAX_ADDED = 16 * 1024  # bytes of names and values in one answer; clients refuse
 
 _REFUSED = """
     etag last-modified content-length content-encoding content-range accept-ranges location date server connection
-    transfer-encoding upgrade trailer alt-svc
+    transfer-encoding upgrade trailer alt-svc repr-digest content-digest
 """
 # Header → why a rule may neither set nor remove it.
 _OURS = dict.fromkeys(_REFUSED.split(), "is the server's to say: remove the line") | dict.fromkeys(
@@ -52,6 +54,9 @@ class Edit:
     line: int
     name: bytes
     value: bytes | None
+
+
+Changes: TypeAlias = dict[bytes, list[Edit]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -213,36 +218,42 @@ def _is_own(request_path: str, served_path: str) -> bool:
     return served_path in (request_path, request_path + ".html")
 
 
-def apply(rules: HeaderRules, request_path: str, served_path: str | None, status: int, headers: Headers) -> Headers:
-    """`headers`, names in lower case, with the edits that count; the server's stay in their places."""
-    changed: dict[bytes, list[bytes]] = {}
+def collect(rules: HeaderRules, request_path: str, served_path: str | None, status: int) -> Changes:
+    """What the edits that count come to: by header, those whose values it gets; the first may be one that removes what
+    the server and earlier rules say."""
+    changes: Changes = {}
     added = 0
     for edit in edits_for(rules, request_path, served_path, status):
         if edit.value is None:
-            changed[edit.name] = []
+            changes[edit.name] = [edit]
             continue
         added += len(edit.name) + len(edit.value)
         if added > MAX_ADDED:
             continue
-        values = changed.setdefault(edit.name, [])
+        given = changes.setdefault(edit.name, [])
         if edit.name == b"content-type":
-            values.clear()
-        if edit.value not in values:  # "*, *" is no Access-Control-Allow-Origin, and a list gains nothing by it
-            values.append(edit.value)
-    return _merge(headers, changed) if changed else headers
+            given.clear()
+        # "*, *" is no Access-Control-Allow-Origin, and a list gains nothing by it.
+        if not given or edit.value not in [earlier.value for earlier in given]:
+            given.append(edit)
+    return changes
 
 
-def _merge(headers: Headers, changed: dict[bytes, list[bytes]]) -> Headers:
+def merge(headers: Headers, changes: Changes) -> Headers:
+    """`headers`, names in lower case, with `changes`; the server's stay in their places."""
+    if not changes:
+        return headers
+    left = {name: [edit.value for edit in edits if edit.value is not None] for name, edits in changes.items()}
     merged: list[tuple[bytes, bytes]] = []
     for name, value in headers:
         if name == b"vary":
-            merged.append((name, _extend(value, changed.pop(name, []))))
-        elif name in changed:
-            merged += _render(name, changed[name])
-            changed[name] = []  # should the server have it twice, the first is replaced and the second goes
+            merged.append((name, _extend(value, left.pop(name, []))))
+        elif name in left:
+            merged += _render(name, left[name])
+            left[name] = []  # should the server have it twice, the first is replaced and the second goes
         else:
             merged.append((name, value))
-    for name, values in changed.items():
+    for name, values in left.items():
         merged += _render(name, values)
     return tuple(merged)
 

@@ -118,16 +118,17 @@ def _is_hidden(name: str) -> bool:
 def resolve(path: str, wanted: Candidates, files: Mapping[str, File]) -> Resolution:
     """Which of `wanted` answers, given the rows of `EdgeMetadata.find_files`; those that had ended do not exist."""
     for name in wanted.files:
-        file = _live(files, name)
+        file = find_live(files, name)
         if file is not None:
             # The error page by its own URL is an error too; but a folder's index is one the visitor asked for.
             return Missing(file) if name in wanted.not_found and not wanted.via_index else Found(file)
-    if wanted.folder_index is not None and _live(files, wanted.folder_index) is not None:
+    if wanted.folder_index is not None and find_live(files, wanted.folder_index) is not None:
         return Redirect(encode_path(path + "/"), 308)
-    return Missing(next(filter(None, (_live(files, name) for name in wanted.not_found)), None))
+    return Missing(next(filter(None, (find_live(files, name) for name in wanted.not_found)), None))
 
 
-def _live(files: Mapping[str, File], name: str) -> File | None:
+def find_live(files: Mapping[str, File], name: str) -> File | None:
+    """The file of that name in the rows of `EdgeMetadata.find_files`, unless it had ended."""
     file = files.get(name)
     return file if file is not None and file.to_revision is None else None
 

@@ -27,6 +27,7 @@ FIELDS = {
     b"accept-language": "accept_language",
     b"sec-fetch-dest": "sec_fetch_dest",
     b"accept-encoding": "accept_encoding",
+    b"want-repr-digest": "want_repr_digest",
 }
 
 _ABSOLUTE = re.compile(rb"[A-Za-z][A-Za-z0-9+.-]*://([^/?#]*)(.*)", re.DOTALL)
@@ -63,6 +64,7 @@ class Request:
     accept_language: str | None = None
     sec_fetch_dest: str | None = None
     accept_encoding: str | None = None
+    want_repr_digest: str | None = None
 
 
 def split_target(target: bytes) -> tuple[bytes | None, bytes, bytes]:

@@ -12,7 +12,8 @@ from http import HTTPStatus
 from typing import TypeAlias
 
 from server.edge.codings import IDENTITY, Coding
-from storage.models import Blob, Millis
+from server.edge.request import Refusal
+from storage.models import Blob, Digest, Millis
 
 Headers: TypeAlias = tuple[tuple[bytes, bytes], ...]
 
@@ -78,7 +79,8 @@ class Representation:
 
     `etag` (quoted) and `modified` (seconds since the epoch) are the validators of a file; None for pages and redirects,
     to which preconditions and ranges do not apply. A `location` goes out with the request's query behind it. A file
-    that has variants names all its `codings`, the smallest first, and this is in `coding`; others name none.
+    that has variants names all its `codings`, the smallest first, and this is in `coding`; others name none. `digest`
+    is that of the body where this is a blob's content.
     """
 
     status: int
@@ -89,6 +91,7 @@ class Representation:
     location: str | None = None
     coding: Coding = IDENTITY
     codings: tuple[Coding, ...] = ()
+    digest: Digest | None = None
 
     @property
     def size(self) -> int:
@@ -147,14 +150,23 @@ def file_representation(content: Content, modified: Millis, date: bytes) -> Repr
         NOSNIFF,
     )
     return Representation(
-        200, headers, content.body, etag, modified // 1000, coding=content.coding, codings=content.codings
+        200,
+        headers,
+        content.body,
+        etag,
+        modified // 1000,
+        coding=content.coding,
+        codings=content.codings,
+        digest=content.blob.digest,
     )
 
 
 def error_representation(content: Content, status: int = 404) -> Representation:
     """The error that shows a site's own page. It has no validators: a 304 would lose the status."""
     headers = (*content.headers, NO_STORE, NOSNIFF)
-    return Representation(status, headers, content.body, coding=content.coding, codings=content.codings)
+    return Representation(
+        status, headers, content.body, coding=content.coding, codings=content.codings, digest=content.blob.digest
+    )
 
 
 def varying(headers: Headers, fields: Iterable[bytes]) -> Headers:
@@ -183,6 +195,14 @@ def page(status: int, detail: str, extra: Iterable[tuple[bytes, bytes]] = ()) ->
     body = _PAGE.format(status=status, reason=html.escape(reason), detail=html.escape(detail)).encode()
     length = (b"content-length", str(len(body)).encode())
     return Page(status, (HTML, length, *_EXTRA.get(status, ()), *extra, NO_STORE, NOSNIFF), body)
+
+
+NOT_ALLOWED = page(405, "This site can be read, and nothing else: use GET or HEAD.")
+
+
+def refusal_page(refusal: Refusal) -> Page:
+    """The page for what cannot be served as it was asked."""
+    return page(refusal.status, f"Sorry, {refusal.detail}.")
 
 
 def redirect(status: int, location: str) -> Representation:

@@ -12,6 +12,7 @@ from typing import TypeVar
 from storage import edits
 from storage.clock import now_ms, stamp
 from storage.errors import Conflict, NotFound
+from storage.memory.copies import CopyVerbs
 from storage.memory.possessions import PossessionVerbs
 from storage.memory.tree import Tree, file_entry
 from storage.memory.variants import Variants, VariantVerbs
@@ -42,7 +43,7 @@ T = TypeVar("T", Key, Space, Site, Deployment)
 N = TypeVar("N", bound=Space | Site)
 
 
-class MemoryMetadata(PossessionVerbs, VariantVerbs):
+class MemoryMetadata(CopyVerbs, PossessionVerbs, VariantVerbs):
     """`clock` gives the time; `announce` is told the last revision of each write, before the verb returns."""
 
     def __init__(
@@ -90,6 +91,10 @@ class MemoryMetadata(PossessionVerbs, VariantVerbs):
         tree, variants = self._trees[space_id], self._variants[self._spaces[space_id].workspace_id]
         rows = [row for path in paths if (row := tree.find(path, revision))]
         return {row.path: replace(row, variants=variants.of(row.digest)) for row in rows}
+
+    async def list_paths(self, space_id: str, folder: str, revision: int, after: str, limit: int) -> Sequence[str]:
+        paths = self._trees[space_id].list_paths(folder, revision) if space_id in self._trees else []
+        return [path for path in paths if path > after][:limit]
 
     # Workspaces and keys.
 
@@ -192,6 +197,20 @@ class MemoryMetadata(PossessionVerbs, VariantVerbs):
         self._log("site.create", (site.domain,))
         return site
 
+    async def create_sites(self, news: Sequence[NewSite]) -> Sequence[Site]:
+        revision, now = self._next_revision(), self._clock()
+        made = [
+            edits.make_site(new, _get(self._spaces, "space", new.space_id).workspace_id, revision, now) for new in news
+        ]
+        edits.refuse_twins(made)
+        for site in made:
+            self._refuse_site(site, edits.required_files(site))
+        self._sites |= {site.id: site for site in made}
+        self._domains |= {site.domain: site.id for site in made}
+        if made:
+            self._log("site.create", tuple(site.domain for site in made))
+        return made
+
     async def find_site_by_id(self, site_id: str) -> Site | None:
         return self._sites.get(site_id)
 
@@ -251,13 +270,6 @@ class MemoryMetadata(PossessionVerbs, VariantVerbs):
         if self._publish(space, {}, ended):
             self._log("files.delete", space_id=space_id)
         return len(ended)
-
-    async def copy_files(self, space_id: str, path: str, destination: str, *, move: bool = False) -> int:
-        space = _get(self._spaces, "space", space_id)
-        copies, originals = edits.plan_copy(self._trees[space_id].list_at(path), path, destination)
-        if self._publish(space, copies, originals if move else ()):
-            self._log("files.move" if move else "files.copy", space_id=space_id)
-        return len(copies)
 
     async def find_file(self, space_id: str, path: str) -> File | None:
         return self._trees.get(space_id, Tree()).find_live(path)

@@ -29,6 +29,15 @@ class Tree:
                 return row if ended else replace(row, to_revision=None, removed_at=None)
         return None
 
+    def list_paths(self, folder: str, revision: int) -> list[str]:
+        """What was live below `folder` at `revision`, sorted."""
+        start = f"{folder}/" if folder else ""
+        return [
+            path
+            for path in sorted(self._rows)
+            if path.startswith(start) and (row := self.find(path, revision)) and row.to_revision is None
+        ]
+
     def list_live(self, folder: str) -> list[File]:
         """What is live below `folder`, by path."""
         start = f"{folder}/" if folder else ""

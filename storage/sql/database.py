@@ -61,6 +61,10 @@ class Transaction:
         with conflicts(values):
             await self.connection.execute(insert(table), values)
 
+    async def insert_all(self, table: Table, values: Sequence[Mapping[str, Any]]) -> None:
+        """Rows that conflict with nothing, which has been looked up."""
+        await self.connection.execute(insert(table), values)
+
     async def update(self, table: Table, values: Mapping[str, Any]) -> None:
         """Write over the row of that id. Raises `Conflict`."""
         with conflicts(values):

@@ -6,7 +6,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from sqlalchemy import ColumnElement, FromClause, Row, and_, bindparam, func, select, true, tuple_
+from sqlalchemy import ColumnElement, FromClause, Row, and_, bindparam, func, or_, select, true, tuple_
 
 from storage.models import DEFAULT_INDEX, DEFAULT_NOT_FOUND, Change, File, HostedSite, Variant
 from storage.sql.database import Verbs
@@ -82,6 +82,21 @@ _FILES = {
 }
 
 
+_PATHS_BELOW = (
+    select(files.c.path)
+    .where(
+        files.c.space_id == bindparam("space"),
+        files.c.path > bindparam("after"),
+        files.c.path < bindparam("end"),
+        files.c.from_revision <= bindparam("revision"),
+        or_(files.c.to_revision.is_(None), files.c.to_revision > bindparam("revision")),
+    )
+    .order_by(files.c.path)
+    .limit(bindparam("most"))
+)
+_LAST = "\U0010ffff"  # sorts behind every path, in UTF-8 as in code points
+
+
 class EdgeVerbs(Verbs):
     async def get_revision(self) -> int:
         rows = await self._database.edge.rows(_REVISION)
@@ -105,6 +120,12 @@ class EdgeVerbs(Verbs):
             file = found.get(row.path) or _file(row, revision)
             found[row.path] = file if row.variant_digest is None else _add_variant(file, row)
         return found
+
+    async def list_paths(self, space_id: str, folder: str, revision: int, after: str, limit: int) -> Sequence[str]:
+        # Behind "folder/" comes "folder0", the next character.
+        bounds = {"after": max(after, f"{folder}/"), "end": f"{folder}0"} if folder else {"after": after, "end": _LAST}
+        parameters = {"space": space_id, "revision": revision, "most": limit, **bounds}
+        return [row.path for row in await self._database.edge.rows(_PATHS_BELOW, parameters)]
 
 
 def _file(row: Row[Any], revision: int) -> File:

@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 
 from sqlalchemy import delete, func, select, update
 
 from storage import edits
+from storage.errors import Conflict
 from storage.models import NewSite, Page, PageQuery, Site, SitePatch
 from storage.sql.database import Change, Verbs, whole
+from storage.sql.dialects import is_among
 from storage.sql.files import find_live
 from storage.sql.rows import SITE, SPACE, has_meta
+from storage.sql.sources import PATHS, paths_json
 from storage.sql.tables import files, sites, spaces
+
+_TAKEN = select(sites.c.domain).where(is_among(sites.c.domain, select(PATHS.c.path))).limit(1)
 
 
 class SiteVerbs(Verbs):
@@ -24,6 +29,20 @@ class SiteVerbs(Verbs):
             await change.insert(sites, SITE.values(site))
             change.log("site.create", [site.domain])
             return site
+
+    @whole
+    async def create_sites(self, news: Sequence[NewSite]) -> Sequence[Site]:
+        async with self._database.change() as change:
+            owners = {ref: (await SPACE.get(change, ref)).workspace_id for ref in sorted({n.space_id for n in news})}
+            made = [edits.make_site(new, owners[new.space_id], change.revision, change.now) for new in news]
+            edits.refuse_twins(made)
+            for site in made:
+                await _refuse_missing(change, site, edits.required_files(site))
+            await _refuse_taken(change, made)
+            if made:
+                await change.insert_all(sites, [SITE.values(site) for site in made])
+                change.log("site.create", [site.domain for site in made])
+            return made
 
     async def find_site_by_id(self, site_id: str) -> Site | None:
         return await SITE.find(self._database, sites.c.id == site_id)
@@ -62,6 +81,19 @@ class SiteVerbs(Verbs):
             site = await SITE.get(change, site_id)
             await change.execute(delete(sites).where(sites.c.id == site_id))
             change.log("site.delete", [site.domain])
+
+
+async def _refuse_taken(change: Change, made: Collection[Site]) -> None:
+    """Nobody else writes meanwhile, so what is free now stays free."""
+    domains = [site.domain for site in made]
+    taken = await change.rows(_TAKEN, {"paths": paths_json(domains)})
+    if taken:
+        raise Conflict("site", "domain", taken[0].domain)
+    for site in made:
+        if site.alias is not None and await SITE.find(
+            change, sites.c.workspace_id == site.workspace_id, sites.c.alias == site.alias
+        ):
+            raise Conflict("site", "alias", site.alias)
 
 
 async def _refuse_missing(change: Change, site: Site, required: Iterable[tuple[str, str]]) -> None:

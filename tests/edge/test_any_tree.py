@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from server.edge.library import NO_FILE
+from server.edge.decision import NO_FILE
 from server.edge.request import Request
 from server.edge.response import Response
 from storage.errors import Invalid

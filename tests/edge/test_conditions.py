@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import email.parser
 import email.policy
+import re
 
 import pytest
 from hypothesis import given
@@ -235,6 +236,30 @@ def test_ranges_cover_what_was_asked_for_and_nothing_else(specs: list[str], size
     offsets = [offset for start, stop in ranges for offset in range(start, stop)]
     assert len(offsets) == len(set(offsets))
     assert set(offsets) == slices(specs, size)
+
+
+@given(specs=st.lists(SPEC, min_size=1, max_size=6), size=st.integers(0, 25))
+def test_the_bytes_of_any_ranges_of_any_size(specs: list[str], size: int) -> None:
+    """Put together from the answer as a client does it, they are what slicing gives."""
+    text = BODY[:size]
+    blob = Blob(digest=digest_of(text), size=size)
+    stored = file_representation(Content("text/plain", blob, text), 0, b"")
+    response = finish(stored, get(range="bytes=" + ",".join(specs)))
+    headers, wanted = dict(response.headers), slices(specs, size)
+    assert isinstance(response.body, bytes)
+    if response.status == 416:
+        assert not wanted
+        assert headers[b"content-range"] == f"bytes */{size}".encode()
+        return
+    assert response.status == 206
+    single = headers.get(b"content-range")
+    parts = multipart(headers, response.body) if single is None else [(single.decode(), response.body)]
+    found: dict[int, int] = {}
+    for content_range, content in parts:
+        first, last, whole = map(int, re.split("[-/]", content_range.removeprefix("bytes ")))
+        assert (whole, last - first + 1) == (size, len(content))
+        found.update(enumerate(content, first))
+    assert found == {place: text[place] for place in wanted}
 
 
 @given(st.text(max_size=60))

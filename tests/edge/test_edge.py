@@ -397,7 +397,6 @@ def test_the_cache_is_bounded_in_bytes() -> None:
     assert cache.get(999) is not None
     assert cache.get(500) is None
     assert cache.stats.evictions > 800
-    assert (cache.stats.hits, cache.stats.misses) == (1001, 1)
     cache.put("huge", Representation(200, (), b"x" * most))
     assert cache.get("huge") is None
     assert cache.get(999) is not None

@@ -22,6 +22,7 @@ from server.edge.redirects import MAX_DYNAMIC, MAX_STATIC, Outcome, Redirects, c
 from server.edge.request import Refusal
 from server.edge.rule_lines import MAX_FILE, MAX_PROBLEMS, RuleError
 from server.edge.visitor import NO_INPUTS, Inputs, Visitor
+from tests.support.texts import redirect_files
 
 
 def ask(text: str | Redirects, url: str, *, forced_only: bool = False, **fields: Any) -> Outcome | None:
@@ -550,18 +551,10 @@ def test_a_file_of_mistakes_is_summed_up() -> None:
 
 # Any text, any request
 
-WORDS = """
-    / /a /b /a/b /a/* /b/* /* /:x /:x/b /a/:x /:splat /b/:splat /:x/:splat //a /.. /..:splat /:x.:y /:x:x
-    /a/:splat/:splat/c https://e.example/:splat https://e.example:splat https://e.example http:// id=1 id=:x id=:y q=:x
-    200 301 302! 404 999 Language=de Cookie=c Country=x #c /b#f /b?q=:x /b? /é /%C3%A9 /%zz /\\a ! * : = ? %
-"""
-WORD = st.sampled_from([*WORDS.split(), "\r", "\x00"])
-LINES = st.lists(WORD, max_size=6).map(" ".join)
-FILES = st.lists(st.one_of(LINES, st.text(max_size=12)), max_size=8).map("\n".join)
 SOME_PATHS = st.lists(st.sampled_from(["a", "b", "é", "x y", "..a", "%0d%0a", "%2e", "evil.example", ""]), max_size=5)
 
 
-@given(FILES)
+@given(redirect_files)
 def test_each_line_is_a_rule_or_a_problem(text: str) -> None:
     compiled = compile_redirects(text)
     lines = dict(enumerate(text.removeprefix("\ufeff").split("\n"), 1))
@@ -576,7 +569,7 @@ def test_each_line_is_a_rule_or_a_problem(text: str) -> None:
 
 
 @given(
-    FILES,
+    redirect_files,
     SOME_PATHS.map("/".join),
     st.one_of(st.text(max_size=20), st.sampled_from(["id=..", "id=a", "q=%0D%0Ax", "id=//e", "\r\nX: y", "id=é#"])),
     st.booleans(),
@@ -610,7 +603,7 @@ def test_no_location_can_do_harm(text: str, path: str, query: str, forced_only: 
 
 
 @given(
-    FILES,
+    redirect_files,
     st.lists(st.sampled_from(["a", "b", ""]), max_size=3).map(lambda parts: "/" + "/".join(parts)),
     st.sampled_from(["", "id=1", "id=2", "q=1&id=1", "id=..", "q="]),
     st.booleans(),
@@ -636,7 +629,7 @@ def test_the_first_rule_that_applies_wins(text: str, url: str, query: str, force
     assert expected is None or expected.line not in unreached
 
 
-@given(FILES, SOME_PATHS.map("/".join))
+@given(redirect_files, SOME_PATHS.map("/".join))
 def test_nothing_that_is_not_read_changes_the_answer(text: str, path: str) -> None:
     compiled = compile_redirects(text)
     try:

@@ -157,7 +157,7 @@ VALUES: dict[str, SearchStrategy[str]] = {
     "Cookie": joined("; ", text(TOKEN + "=", 8) | st.just("beta=1")),
     "Sec-Fetch-Dest": st.sampled_from(["document", "empty", "image", "x"]),
     "Accept": st.sampled_from(["text/html", "*/*", "image/png, */*;q=0.5", "x"]),
-    "Want-Repr-Digest": st.sampled_from(["sha-256=1", "sha-256=10, sha-512=0", "x", "sha-256"]),
+    "Want-Repr-Digest": joined(",", st.sampled_from(["sha-256=1", "sha-256=1;a", " sha-512=0", "x", "sha-256=0", ""])),
     "Connection": st.sampled_from(["keep-alive", "Upgrade", "x", "closed", "x, Close"]),
 }
 # What other names would mean is not known here, or depends on how the bytes arrive (Expect).

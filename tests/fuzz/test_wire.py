@@ -6,39 +6,26 @@ Two kinds of stream, each sent in pieces, several requests at a time:
   says without a wire;
 * the same with bytes changed: as many answers as a reader of the whole stream finds in it.
 
-Normally it takes seconds and is the same each time; `FUZZ_SECONDS=600` looks for what nobody has thought of, so long.
+How long: see `budget`.
 """
 
 from __future__ import annotations
 
-import os
-import re
 import socket
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.fuzz.budget import PROFILE, SECONDS, check_form, repeat
 from tests.fuzz.grammar import Message, messages, mostly
 from tests.fuzz.oracle import Due, Oracle
 from tests.support import corpus
 from tests.support.hosting import in_thread, memory_hosting
 from tests.support.wire import Wire
 
-SECONDS = float(os.environ.get("FUZZ_SECONDS", "0"))
-FAILURES_THAT_ARE_NONE = (501, 505)  # what is asked for is not spoken here
-PROFILE = settings(
-    max_examples=1000 if SECONDS else 200,
-    derandomize=not SECONDS,
-    database=None,
-    deadline=None,
-    suppress_health_check=list(HealthCheck),
-)
 CLOSE = ("connection", "close")
-FIELD_NAME = re.compile(r"[a-z-]+")
-FIELD_VALUE = re.compile(r"[\x21-\x7e]([\x20-\x7e]*[\x21-\x7e])?")
 
 HOSTILE = (
     b"\r", b"\n", b"\r\n", b"\r\n\r\n", b"\n\n", b"\0", b" ", b"\t", b"\x0b", b"\x7f", b"\xff", b":", b",", b";", b"/",
@@ -100,14 +87,6 @@ def test_mutated_requests(port: int, oracle: Oracle) -> None:
     repeat(check)
 
 
-def repeat(check: Callable[[], None]) -> None:
-    """Once or, each time with other examples, for half of the time that there is for both tests."""
-    end = time.monotonic() + SECONDS / 2
-    check()
-    while time.monotonic() < end:
-        check()
-
-
 def converse(port: int, stream: bytes, cuts: list[float], due: list[Due], *, half_closes: bool) -> None:
     """Send `stream` in pieces, and perhaps an end behind it; what is due comes, and nothing else."""
     with Wire(port) as wire:
@@ -129,10 +108,7 @@ def converse(port: int, stream: bytes, cuts: list[float], due: list[Due], *, hal
 
 def receive(wire: Wire, expected: Due, *, may_close: bool) -> None:
     answer = wire.receive(expected.method)
-    assert answer.status < 500 or answer.status in FAILURES_THAT_ARE_NONE
-    for name, value in answer.headers:
-        assert FIELD_NAME.fullmatch(name)
-        assert FIELD_VALUE.fullmatch(value)
+    check_form(answer)
     assert answer.status == expected.status
     headers = [header for header in answer.headers if header != CLOSE]
     assert (CLOSE in answer.headers) is expected.closes or may_close

@@ -265,3 +265,24 @@ async def test_many_files_at_once(metadata: MetadataStore, space: Space) -> None
         found = await metadata.find_files(space.id, paths, at)
         assert {path: file.digest for path, file in found.items()} == {path: tree[path].digest for path in paths}, seed
     assert await metadata.delete_tree(space.id, "") == len(files)
+
+
+async def test_paths_are_listed_as_of_a_revision(metadata: MetadataStore, space: Space) -> None:
+    names = ["a.html", "docs/a.html", "docs/b/c.html", "docs.html", "docs0.html", "z/é.html", "z/\U0001f680.html"]
+    first = await metadata.put_files(space.id, {name: make_blob(1) for name in names})
+    second = await metadata.put_files(
+        space.id, {"new.html": make_blob(1), "a.html": make_blob(2)}, delete=["docs.html"]
+    )
+
+    async def listed(folder: str, revision: int, after: str = "", limit: int = 100) -> list[str]:
+        return list(await metadata.list_paths(space.id, folder, revision, after, limit))
+
+    assert await listed("", first) == sorted(names)
+    assert await listed("", second) == sorted({*names, "new.html"} - {"docs.html"})
+    assert await listed("docs", first) == ["docs/a.html", "docs/b/c.html"]
+    assert await listed("docs", second, after="docs/a.html") == ["docs/b/c.html"]
+    assert await listed("", first, limit=2) == sorted(names)[:2]
+    assert await listed("", first, after="docs/b/c.html", limit=2) == ["docs0.html", "z/é.html"]
+    assert await listed("none", first) == []
+    assert await listed("", 1) == []
+    assert await metadata.list_paths("space_none", "", first, "", 10) == []

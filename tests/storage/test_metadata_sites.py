@@ -231,3 +231,43 @@ async def test_settings_and_files_never_share_a_second(metadata: MetadataStore, 
     file = await metadata.find_file(space.id, "c")
     assert file
     assert file.modified_at == 1_700_000_004_000
+
+
+async def test_many_sites_are_one_change(metadata: MetadataStore, space: Space, announced: list[int]) -> None:
+    await metadata.put_files(space.id, {"start.html": make_blob(1)})
+    before = await metadata.get_revision()
+    news = [NewSite(space_id=space.id, domain=f"{number}.example.com", alias=f"a{number}") for number in range(1000)]
+    made = await metadata.create_sites(news)
+    assert [site.domain for site in made] == [new.domain for new in news]
+    changes = await metadata.list_changes(before)
+    assert [(change.kind, len(change.hosts)) for change in changes] == [("site.create", 1000)]
+    assert announced[-1] == before + 1 == await metadata.get_revision()
+    assert await metadata.find_site_by_id(made[500].id) == made[500]
+    hosted = await metadata.find_site(["999.example.com"])
+    assert hosted
+    assert hosted.id == made[999].id
+    assert await metadata.create_sites([]) == []
+    assert await metadata.get_revision() == before + 1
+
+
+@pytest.mark.parametrize(
+    ("wrong", "error", "text"),
+    [
+        ({"domain": "taken.example.com"}, Conflict, "taken.example.com"),
+        ({"domain": "x.example.com", "alias": "taken"}, Conflict, "taken"),
+        ({"domain": "first.example.com"}, Conflict, "first.example.com"),
+        ({"domain": "x.example.com", "alias": "first"}, Conflict, "first"),
+        ({"domain": "x.example.com", "space_id": "space_none"}, NotFound, "space_none"),
+        ({"domain": "x.example.com", "named_index": "none.html"}, Invalid, "none.html"),
+    ],
+)
+async def test_of_many_sites_all_are_made_or_none(
+    metadata: MetadataStore, space: Space, wrong: dict[str, str], error: type[Exception], text: str
+) -> None:
+    await metadata.create_site(NewSite(space_id=space.id, domain="taken.example.com", alias="taken"))
+    before = await metadata.get_revision()
+    first = NewSite(space_id=space.id, domain="first.example.com", alias="first")
+    with pytest.raises(error, match=text):
+        await metadata.create_sites([first, NewSite(**{"space_id": space.id, **wrong})])  # type: ignore[arg-type]
+    assert await metadata.get_revision() == before
+    assert await metadata.find_site(["first.example.com"]) is None

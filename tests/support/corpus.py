@@ -14,7 +14,8 @@ r"""Wire cases as files: a request, dashed lines, what has to come back. Adding 
     the body
 
 Lines of a request end in CRLF. `\xNN` and `\n` and the like stand for odd bytes, `{{a*9}}` for a repetition,
-`{{etag a.txt}}` for the entity tag of a file of the site that Host names, `{{size a.txt}}` for its size.
+`{{etag a.txt}}` for the entity tag of a file of the site that Host names, `{{size a.txt}}` for its size,
+`{{sha-256 a.txt}}` for its digest as Repr-Digest gives it.
 `a.txt|gzip` is that file in a coding. In an answer
 
     name: value   is a header, to the letter; a value that ends in "..." begins so. Other headers may be there.
@@ -32,8 +33,11 @@ hypercorn refuses such a request with a page of its own. Where it does something
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import re
 import tomllib
+from base64 import b64encode
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
@@ -48,7 +52,7 @@ from tests.support.hosting import Hosting, digest_of, one_chunk
 
 CORPUS = Path(__file__).parent.parent / "corpus"
 HARDENED = "[hardened] "
-_MARK = re.compile(r"\{\{(?:(?P<text>[^{}*]+)\*(?P<count>\d+)|etag (?P<file>[^{}]+)|size (?P<sized>[^{}]+))\}\}")
+_MARK = re.compile(r"\{\{(?:(?P<text>[^{}*]+)\*(?P<count>\d+)|(?P<fact>etag|size|sha-256) (?P<file>[^{}]+))\}\}")
 _ESCAPE = re.compile(r"\\(?:x([0-9a-f]{2})|([nrt]))")
 _ESCAPES = {"n": "\n", "r": "\r", "t": "\t"}
 
@@ -116,7 +120,8 @@ def coded(content: bytes, coding: Coding) -> bytes:
         assert blob
         return await blobs.read(blob.digest)
 
-    return asyncio.run(make())
+    with ThreadPoolExecutor(1) as thread:  # where no other event loop is
+        return thread.submit(asyncio.run, make()).result()
 
 
 async def fill(hosting: Hosting) -> None:
@@ -223,7 +228,11 @@ def _content(name: str, domain: str) -> bytes:
 def _expand(found: re.Match[str], domain: str) -> str:
     if found["text"]:
         return found["text"] * int(found["count"])
-    content = _content(found["file"] or found["sized"], domain)
-    if found["sized"]:
-        return str(len(content))
-    return etag_of(Blob(digest=digest_of(content), size=len(content))).decode()
+    content = _content(found["file"], domain)
+    match found["fact"]:
+        case "size":
+            return str(len(content))
+        case "sha-256":
+            return f"sha-256=:{b64encode(hashlib.sha256(content).digest()).decode()}:"
+        case _:
+            return etag_of(Blob(digest=digest_of(content), size=len(content))).decode()

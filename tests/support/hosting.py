@@ -181,8 +181,10 @@ def in_thread(
     thread.start()
     try:
         port, loop, stop = ready.result()
-        yield port
-        loop.call_soon_threadsafe(stop.set)
+        try:
+            yield port
+        finally:  # also when the block fails: nobody else would end the thread
+            loop.call_soon_threadsafe(stop.set)
     finally:
         thread.join()
 

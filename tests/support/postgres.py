@@ -19,6 +19,7 @@ from pathlib import Path
 import pytest
 
 from storage.sql import migrate
+from tests.support.missing import missing
 
 # A collation of human language, so that a query that relies on the order of code points has to say so.
 _INITDB = (
@@ -92,9 +93,7 @@ def _find_binaries() -> Path | None:
 @pytest.fixture(scope="session")
 def postgres() -> Iterator[PostgresServer]:
     """A running server, this process's own."""
-    binaries = _find_binaries()
-    if binaries is None:
-        (pytest.fail if os.environ.get("CI") == "true" else pytest.skip)("no PostgreSQL: apt-get install postgresql")
+    binaries = _find_binaries() or missing("PostgreSQL", "postgresql")
     with tempfile.TemporaryDirectory(prefix="pg", dir="/tmp") as directory:  # the path of a socket has 107 bytes
         server = PostgresServer(binaries, Path(directory))
         server.start()

@@ -11,6 +11,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from queue import Queue
 from typing import Any
@@ -73,8 +74,10 @@ class Serve:
         return status
 
     def kill(self) -> None:
-        """End it without asking."""
-        self.process.kill()
+        """End it and its children without asking, as a machine without power does."""
+        with suppress(FileNotFoundError, ProcessLookupError):  # it has ended already
+            for pid in [self.process.pid, *self.workers()]:
+                os.kill(pid, signal.SIGKILL)
         self.process.wait()
         self._reader.join()
         if hasattr(self, "api"):
@@ -89,9 +92,14 @@ class Serve:
         """The process ids of those that answer visitors."""
         return [pid for pid in self.workers() if b"worker-" in Path(f"/proc/{pid}/cmdline").read_bytes()]
 
-    def wait_until(self, condition: Callable[[], bool]) -> None:
+    def compressor(self) -> int:
+        """The process id of the one that compresses."""
+        [pid] = [pid for pid in self.workers() if b"compressor" in Path(f"/proc/{pid}/cmdline").read_bytes()]
+        return pid
+
+    def wait_until(self, condition: Callable[[], bool], seconds: float = START_SECONDS) -> None:
         """Return once it holds; what is waited for tells nobody when it happens, save that the server has ended."""
-        deadline = time.monotonic() + START_SECONDS
+        deadline = time.monotonic() + seconds
         descriptor = os.pidfd_open(self.process.pid)
         try:
             while not condition():

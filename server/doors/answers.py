@@ -1,0 +1,280 @@
+"""Answers that are known by the bytes of the request that they are for.
+
+A head is two parts: the request line, and the lines behind it. What those lines mean is a `Sender`: the site, the
+codings, the validators. All senders who are served alike share a table: request line → `Answer`. A table belongs to one
+version of one site; an answer leaves it when what it shows leaves the edge's memory.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Hashable, Mapping, MutableMapping
+from dataclasses import replace
+from types import MappingProxyType
+from typing import Any
+
+from server.doors.head import parse_header_lines
+from server.doors.http1 import render_head
+from server.doors.journal import Journal, Moment, Tally
+from server.edge.cache import Entry
+from server.edge.codings import Coding, acceptable
+from server.edge.conditions import finish
+from server.edge.decision import normal_host
+from server.edge.edge import Edge
+from server.edge.path_index import PathIndex
+from server.edge.paths import decode_path, encode_path
+from server.edge.request import Refusal, Request
+from server.edge.response import Representation, Response
+from server.memo import Memo
+from storage.models import HostedSite
+
+SMALL_BODY_BYTES = 32 * 1024  # below, one piece is cheaper to write than two
+MAX_PATH_CHARACTERS = 1024  # of a request that is kept
+MAX_SENDER_BYTES = 4096  # of the lines of a sender who is kept
+MAX_SENDERS_BYTES = 16 * 1024 * 1024
+MAX_TABLES_BYTES = 4 * 1024 * 1024
+NO_ANSWERS: Mapping[bytes, Any] = MappingProxyType({})
+ANSWER_OVERHEAD = 900  # measured: an answer's objects, beside its texts
+SENDER_OVERHEAD = 700
+TABLE_OVERHEAD = 600
+
+# A line whose path has nothing to decode; and its query.
+_PLAIN_LINE = re.compile(rb"GET (/[A-Za-z0-9/._~!$&'()*+,;=:@-]*+)(\?[!\"$-~]*+)?+ HTTP/1\.1\r\n")
+
+# Requests with these are no matter of looking up. If-Modified-Since does not count beside If-None-Match (RFC 9110
+# §13.1.3); alone it is a matter of comparing.
+_UNUSUAL = frozenset(
+    {
+        b"content-length",
+        b"expect",
+        b"if-match",
+        b"if-range",
+        b"if-unmodified-since",
+        b"range",
+        b"transfer-encoding",
+        b"want-repr-digest",
+    }
+)
+_READ = _UNUSUAL | {
+    b"accept-encoding",
+    b"connection",
+    b"host",
+    b"if-modified-since",
+    b"if-none-match",
+    b"referer",
+    b"user-agent",
+}
+
+
+class Answer:
+    """What one request line gets: all of it but the time.
+
+    `unchanged` is its 304, for who has `etag`. Who asks for the same path with a query gets it too, unless it
+    `repeats_query`.
+    """
+
+    __slots__ = ("body", "entry", "etag", "head", "log", "moment", "repeats_query", "tally", "unchanged", "whole")
+
+    def __init__(self, entry: Entry, response: Response, log: bytes, site_id: str) -> None:
+        assert isinstance(response.body, bytes)
+        self.entry = entry
+        self.head = render_head(response)
+        self.body = response.body
+        self.log = log
+        self.tally = Tally(site_id, response.status, len(response.body))
+        self.etag: bytes | None = None
+        self.unchanged: Answer | None = None
+        self.repeats_query = False
+        self.moment: Moment | None = None
+        self.whole = b""  # of this moment; without the body if that is large, which is then written behind it
+
+    def renew(self, moment: Moment) -> None:
+        """Make it one of this second."""
+        self.moment = moment
+        body = self.body if len(self.body) <= SMALL_BODY_BYTES else b""
+        self.whole = b"%b%b\r\n%b" % (self.head, moment.date, body)
+
+    @property
+    def size(self) -> int:
+        """Bytes that it takes without its body, and with the copy of it that is made for each second."""
+        copied = len(self.body) if len(self.body) <= SMALL_BODY_BYTES else 0
+        unchanged = self.unchanged.size if self.unchanged is not None else 0
+        return ANSWER_OVERHEAD + 2 * len(self.head) + len(self.log) + copied + unchanged
+
+
+class Table:
+    """The answers of one version of a site to senders who accept the same codings.
+
+    `index` tells what is missing, and `missing` has what is shown then, by the error page's name.
+    """
+
+    __slots__ = ("accept_encoding", "answers", "index", "missing", "site")
+
+    def __init__(self, site: HostedSite, accept_encoding: str | None) -> None:
+        self.site = site
+        self.accept_encoding = accept_encoding
+        self.answers: dict[bytes, Answer] = {}
+        self.index: PathIndex | None = None
+        self.missing: dict[str | None, Answer] = {}
+
+
+class Sender:
+    """What the lines behind a request line mean.
+
+    `table` is what its requests are answered from as of `revision`; `answers` are those of it, or none where a request
+    has conditions, which have to be looked at first.
+    """
+
+    __slots__ = ("accept_encoding", "answers", "etag", "host", "log", "raw", "revision", "table")
+
+    def __init__(self, raw: bytes, host: str, accept_encoding: str | None, etag: bytes | None, log: bytes) -> None:
+        self.raw = raw
+        self.host = host
+        self.accept_encoding = accept_encoding
+        self.log = log
+        self.etag = etag  # of If-None-Match
+        self.revision = -2
+        self.table: Table | None = None
+        self.answers: Mapping[bytes, Answer] = NO_ANSWERS
+
+
+class Answers:
+    """One worker's senders and tables."""
+
+    def __init__(self, edge: Edge, journal: Journal) -> None:
+        self.edge = edge
+        self.journal = journal
+        self._senders: Memo[bytes, Sender] = Memo(MAX_SENDERS_BYTES)
+        self._tables: Memo[tuple[str, int, frozenset[Coding]], Table] = Memo(MAX_TABLES_BYTES)
+
+    def find_sender(self, raw: bytes) -> Sender | None:
+        """The sender of these header lines, the empty one included; None if the door is not for such a request."""
+        sender = self._senders.get(raw)
+        if sender is None:
+            sender = _read_sender(raw, self.journal)
+            if sender is not None and len(raw) <= MAX_SENDER_BYTES:
+                self._senders.keep(raw, sender, 3 * len(raw) + SENDER_OVERHEAD)
+        return sender
+
+    def settle(self, sender: Sender) -> bool:
+        """Bring `sender`'s table up to the edge's revision; False if that is not known here yet."""
+        revision = self.edge.revision
+        if sender.revision == revision:
+            return True
+        if revision < 0:
+            return False
+        site = self.edge.find_site_nowait(sender.host)
+        if site is None:
+            return False
+        sender.table = self._table(site, sender.accept_encoding)
+        sender.answers = sender.table.answers if sender.etag is None else NO_ANSWERS
+        sender.revision = revision
+        return True
+
+    def find_unlisted(self, table: Table, line: bytes) -> Answer | None:
+        """What answers a line that has a query which does not matter, or whose path is missing."""
+        found = _PLAIN_LINE.fullmatch(line)
+        if found is None:
+            return None
+        path, query = found.groups()
+        if query is not None:
+            answer = table.answers.get(b"GET %b HTTP/1.1\r\n" % path)
+            if answer is not None:
+                return None if answer.repeats_query else answer
+        if b"//" in path or b"/." in path:
+            return None
+        if table.index is None:
+            table.index = self.edge.find_plain_index(table.site)
+            if table.index is None:
+                return None
+        text = path.decode("ascii")
+        if table.index.may_answer(text):
+            return None
+        name = table.index.find_page(text)
+        return table.missing.get(name) or self._show_missing(table, name, line)
+
+    def log_for(self, answer: Answer, line: bytes) -> bytes:
+        """What the log says where `answer` is that of another line than its own."""
+        return self._log(line, answer.tally.status, answer.tally.size, answer.tally.site_id)
+
+    def _log(self, line: bytes, status: int, size: int, site_id: str) -> bytes:
+        method, target, version = line[:-2].split(b" ")
+        return self.journal.format.request(method, target, version, status, size, site_id.encode("ascii"))
+
+    def _show_missing(self, table: Table, name: str | None, line: bytes) -> Answer | None:
+        entry = self.edge.find_missing_entry(table.site, name, table.accept_encoding)
+        return None if entry is None else self._keep(table, table.missing, name, entry, line)
+
+    def remember(self, request: Request) -> None:
+        """Keep what `request`, just answered from memory, has got, if every such request gets it."""
+        site = None if request.authority is None else self.edge.find_site_nowait(normal_host(request.authority))
+        if site is None:
+            return
+        if request.method not in ("GET", "HEAD") or len(request.path) > MAX_PATH_CHARACTERS:
+            return
+        table = self._table(site, request.accept_encoding)
+        line = f"{request.method} {request.path} HTTP/1.1\r\n".encode("ascii")
+        if line in table.answers:
+            return
+        path = decode_path(request.path)
+        if encode_path(path) != request.path:  # not as browsers write it: of other ways there is no end
+            return
+        entry = self.edge.find_entry(site, path, request.accept_encoding)
+        if entry is not None:
+            self._keep(table, table.answers, line, entry, line)
+
+    def _keep(
+        self, table: Table, answers: MutableMapping[Any, Answer], key: Hashable, entry: Entry, line: bytes
+    ) -> Answer | None:
+        stored = entry.value
+        if not isinstance(stored, Representation) or not isinstance(stored.body, bytes):
+            return None
+        asked = Request(method=line.partition(b" ")[0].decode("ascii"), authority=None, path="/")
+        answer = self._render(table, entry, finish(stored, asked), line)
+        answer.repeats_query = stored.location is not None
+        if stored.etag is not None:
+            answer.etag = stored.etag
+            asked = replace(asked, if_none_match=stored.etag.decode("ascii"))
+            answer.unchanged = self._render(table, entry, finish(stored, asked), line)
+        answers[key] = answer
+        self.edge.cache.enlist(entry, answers, key, answer.size + len(line))
+        return answer
+
+    def _render(self, table: Table, entry: Entry, response: Response, line: bytes) -> Answer:
+        assert isinstance(response.body, bytes)
+        log = self._log(line, response.status, len(response.body), table.site.id)
+        return Answer(entry, response, log, table.site.id)
+
+    def _table(self, site: HostedSite, accept_encoding: str | None) -> Table:
+        key = site.id, site.version, acceptable(accept_encoding)
+        table = self._tables.get(key)
+        if table is None:
+            table = Table(site, accept_encoding)
+            self._tables.keep(key, table, TABLE_OVERHEAD)
+        return table
+
+
+def _read_sender(raw: bytes, journal: Journal) -> Sender | None:
+    """The meaning of header lines if the strict reader accepts them and they ask for nothing unusual."""
+    if not raw.endswith(b"\r\n\r\n"):
+        return None
+    found: dict[bytes, bytes] = {}
+    try:
+        # Two heads in one are refused like any line that is empty.
+        for name, value in parse_header_lines(raw[:-4].split(b"\r\n")):
+            if name in _READ:
+                if name in _UNUSUAL or name in found:
+                    return None
+                found[name] = value
+        authority = found.get(b"host")
+        if authority is None or found.get(b"connection", b"keep-alive").lower() != b"keep-alive":
+            return None
+        host = normal_host(authority.decode("latin-1"))
+    except Refusal:
+        return None  # in words it is refused where all of the request is read
+    etag = found.get(b"if-none-match")
+    if etag is None and b"if-modified-since" in found:
+        return None
+    coding = found.get(b"accept-encoding")
+    log = journal.format.sender(authority, found.get(b"referer", b""), found.get(b"user-agent", b""))
+    return Sender(raw, host, None if coding is None else coding.decode("latin-1"), etag, log)

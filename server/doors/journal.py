@@ -1,0 +1,94 @@
+"""What the doors note of each answer: a line of the access log, and a count by site and status.
+
+Noting is appending to two lists; whatever can be put into words beforehand has been. Once a second, or sooner if there
+is much, the lists go in one piece to whoever wants them.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections import Counter
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+from server.doors.log_format import FORMATS, LogFormat
+from server.edge.conditions import http_date
+
+MAX_NOTES = 512  # before they are handed on
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Tally:
+    """What is counted together. Compared by identity, so that counting is a loop in C."""
+
+    site_id: str  # "": no site
+    status: int
+    size: int  # bytes of the body
+
+
+class Moment:
+    """The second that it is, in the words of answers and of the log."""
+
+    __slots__ = ("begin", "date", "log", "until")
+
+    def __init__(self, now: float, wall: float, log_format: LogFormat) -> None:
+        """`now` by the loop's clock, `wall` in seconds since the epoch. It lasts up to `until`, by the loop's clock."""
+        second = int(wall)
+        self.begin = now - (wall - second)
+        self.until = self.begin + 1
+        self.date = b"date: %b\r\n" % http_date(second)
+        self.log = log_format.second(second)
+
+
+class Journal:
+    """One worker's. `write` takes whole lines of the access log; None: nobody reads one. `count` takes tallies."""
+
+    def __init__(
+        self,
+        clock: Callable[[], float] = time.time,
+        log_format: LogFormat = FORMATS["json"],
+        write: Callable[[bytes], None] | None = None,
+        count: Callable[[Mapping[Tally, int]], None] = lambda tallies: None,
+    ) -> None:
+        """`clock` gives seconds since the epoch."""
+        self.format = log_format
+        self.moment = Moment(-2.0, 0.0, log_format)  # long over
+        self._clock = clock
+        self._write = write
+        self._count = count
+        self._lines: list[bytes] = []
+        self._tallies: list[Tally] = []
+        self._flushing: asyncio.TimerHandle | None = None
+
+    def tick(self, loop: asyncio.AbstractEventLoop, now: float) -> Moment:
+        """The moment that `now` is in, by the loop's clock. What is noted in it is handed on when it is over."""
+        moment = self.moment
+        if now >= moment.until or now < moment.begin:
+            moment = self.moment = Moment(now, self._clock(), self.format)
+            if self._flushing is None:
+                self._flushing = loop.call_at(moment.until, self._flush_when_due)
+        return moment
+
+    def note(self, now: float, tally: Tally, peer: bytes, request: bytes, sender: bytes) -> None:
+        """An answer given at `now`, which `tick` has seen; the pieces as `format` writes them."""
+        self._tallies.append(tally)
+        if self._write is not None:
+            moment = self.moment
+            millis = self.format.millis[int((now - moment.begin) * 1000)]
+            self._lines.append(b"".join((peer, moment.log, millis, request, sender)))
+        if len(self._tallies) >= MAX_NOTES:
+            self.flush()
+
+    def _flush_when_due(self) -> None:
+        self._flushing = None
+        self.flush()
+
+    def flush(self) -> None:
+        """Hand on what has been noted."""
+        lines, tallies = self._lines, self._tallies
+        if tallies:
+            self._lines, self._tallies = [], []
+            self._count(Counter(tallies))
+            if self._write is not None:
+                self._write(b"".join(lines))

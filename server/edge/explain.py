@@ -1,0 +1,198 @@
+"""Why a site answers a request as it does, by the very functions that serve it (`decision`, `conditions.finish`).
+
+1. what refuses the request, or leads it elsewhere
+2. what answers, and with which headers
+3. of each header, where its value is from: the headers are taken down after each step, and a step accounts for what it
+   has changed
+
+Nothing but rule files is read, and nothing is kept. What the connection is refused for (`doors.head`) is not seen here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from typing import Literal, TypeAlias
+
+from server.edge.conditions import finish
+from server.edge.decision import (
+    Decision,
+    Moved,
+    answer_to_method,
+    decide,
+    describe,
+    dress,
+    edits_of,
+    host_of,
+    represent,
+)
+from server.edge.header_rules import Changes, Edit, merge
+from server.edge.hosts import lookup_names
+from server.edge.paths import decode_path
+from server.edge.redirects import Outcome
+from server.edge.request import Refusal, Request, read_request
+from server.edge.response import Content, Headers, Representation, refusal_page
+from server.edge.rule_files import SiteRules, read_rules
+from storage.blobs import BlobStore
+from storage.metadata import EdgeMetadata
+from storage.models import HostedSite
+
+# default    what every file has
+# variant    of the coding that was chosen
+# _headers   lines of the site's file
+# _redirects the line of the site's file that redirects, or that its lines read more of the request than its path
+# platform   of a page of Spacelane's own, or a redirect
+# request    what its conditions, its range or its wishes make of the answer
+Step: TypeAlias = Literal["default", "variant", "_headers", "_redirects", "platform", "request"]
+
+_Step: TypeAlias = tuple[Step, Headers]
+
+_NOT_OF_THE_FILE = (412, 416)  # whose page is another answer altogether
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """A step that had a hand in a header; `lines` of that file, where it is one."""
+
+    step: Step
+    lines: tuple[int, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Header:
+    name: str
+    value: str
+    sources: tuple[Source, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Explanation:
+    """What a request gets and why. Steps that it does not come to are None.
+
+    `host` is the one it names, and `answered_by` the site that has it. `path` is decoded. `removed` are the lines of
+    `_headers` that take headers away. `kept`: memory answers the next who asks the same. `refused`: why it is not
+    served at all.
+    """
+
+    host: str | None = None
+    answered_by: HostedSite | None = None
+    refused: str | None = None
+    path: str | None = None
+    rules: SiteRules | None = None
+    decision: Decision | None = None
+    content: Content | None = None
+    status: int | None = None
+    headers: tuple[Header, ...] = ()
+    removed: tuple[Edit, ...] = ()
+    kept: bool = False
+
+
+async def explain(
+    metadata: EdgeMetadata,
+    blobs: BlobStore,
+    site_id: str,
+    method: str,
+    target: bytes,
+    headers: Sequence[tuple[bytes, bytes]],
+    now: float,
+) -> Explanation:
+    """Why the site answers as it does at `now` (seconds since the epoch). Where another answers, or none does,
+    `answered_by` tells and the rest is left out. `headers` have lower-case names and include Host.
+
+    Raises `Corrupt`, `Unavailable`.
+    """
+    known = Explanation()
+    try:
+        request = read_request(method, target, "1.1", headers)
+        host = host_of(request)
+        known = replace(known, host=host)
+        site = None if host is None else await metadata.find_site(lookup_names(host))
+        known = replace(known, answered_by=site)
+        if host is not None and (site is None or site.id != site_id):
+            return known
+        path = decode_path(request.path)
+    except Refusal as refusal:
+        return _settled(replace(known, refused=refusal.detail), method, refusal_page(refusal))
+    known = replace(known, path=path)
+    if (settled := answer_to_method(method)) is not None:
+        return _settled(known, method, settled)
+    assert site is not None, 'only "*" is for no host, and it is refused for GET and HEAD'
+    return await _explain_site(metadata, blobs, site, request, known, now)
+
+
+def _settled(known: Explanation, method: str, stored: Representation) -> Explanation:
+    """What is answered without the site's files."""
+    response = finish(stored, Request(method=method, authority=None, path="/"))
+    return replace(known, status=response.status, headers=_trace([("platform", response.headers)], {}, None))
+
+
+async def _explain_site(
+    metadata: EdgeMetadata, blobs: BlobStore, site: HostedSite, request: Request, known: Explanation, now: float
+) -> Explanation:
+    assert known.path is not None
+    rules = await read_rules(metadata, blobs, site)
+    decision = await decide(metadata, site, rules, known.path, request)
+    file = decision.answer.file
+    content = None if file is None else describe(file, request.accept_encoding)
+    edits = edits_of(site, rules, known.path, decision.answer)
+    plain = represent(decision.answer, content, now)
+    stored = dress(plain, edits, decision.inputs)
+    response = finish(stored, request)
+    if response.status in _NOT_OF_THE_FILE:
+        steps = _steps_to_another_page(response.headers)
+    elif isinstance(decision.answer, Moved):
+        steps = _steps_to_redirect(decision, plain.headers, response.headers)
+    else:
+        bare = None if file is None else describe(replace(file, variants=()), None)
+        steps = [
+            ("platform" if file is None else "default", represent(decision.answer, bare, now).headers),
+            ("variant", plain.headers),
+            ("_headers", merge(plain.headers, edits)),
+            ("_redirects", stored.headers),
+            ("request", response.headers),
+        ]
+    return replace(
+        known,
+        rules=rules,
+        decision=decision,
+        content=content,
+        status=response.status,
+        headers=_trace(steps, edits, decision.outcome),
+        removed=tuple(edit for group in edits.values() for edit in group if edit.value is None),
+        kept=decision.may_be_kept(stored, now),
+    )
+
+
+def _steps_to_another_page(headers: Headers) -> list[_Step]:
+    """To the page that tells what is wrong with a condition or a range; Content-Range is about the latter."""
+    return [("platform", tuple(header for header in headers if header[0] != b"content-range")), ("request", headers)]
+
+
+def _steps_to_redirect(decision: Decision, plain: Headers, sent: Headers) -> list[_Step]:
+    """Where it leads is a rule's to say, if there is one, though a query may be appended only as it is sent."""
+    location = tuple(header for header in sent if header[0] == b"location")
+    page = tuple(header for header in plain if header not in location)
+    return [("platform", page if decision.outcome else (*page, *location)), ("_redirects", sent)]
+
+
+def _trace(steps: Iterable[_Step], edits: Changes, outcome: Outcome | None) -> tuple[Header, ...]:
+    """The headers after the last step, each with the steps that its value is from: the last that changed it, and those
+    before where that one adds to a value. `edits` are of the step "_headers", `outcome` is of the step "_redirects"."""
+    sources: dict[bytes, tuple[Source, ...]] = {}
+    before: dict[bytes, list[bytes]] = {}
+    headers: Headers = ()
+    for step, headers in steps:
+        after: dict[bytes, list[bytes]] = {}
+        for name, value in headers:
+            after.setdefault(name, []).append(value)
+        for name, values in after.items():
+            lines: tuple[int, ...] = ()
+            if step == "_headers":
+                lines = tuple(edit.line for edit in edits.get(name, ()) if edit.value is not None)
+            elif step == "_redirects" and name == b"location" and outcome is not None:
+                lines = (outcome.rule.line,)
+            if lines or values != before.get(name):
+                adds = name in before and (name == b"vary" or step == "_redirects")
+                sources[name] = (*(sources[name] if adds else ()), Source(step, lines))
+        before = after
+    return tuple(Header(name.decode(), value.decode("latin-1"), sources[name]) for name, value in headers)

@@ -1,0 +1,66 @@
+"""Every path that a site may answer, so that one it cannot answer costs no query. Pure.
+
+A path that is in the index may be answered, or not: that is looked up. One that is not in it is missing for certain,
+and the error page that is shown instead is known.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from storage.models import HostedSite
+from storage.paths import MAX_SEGMENTS
+
+MAX_NAMES = 50_000  # of a site; more take too long to list
+PATH_BYTES = 200  # that a path takes: measured 190, for names of 40 characters, with its place in the set
+
+_HTML = ".html"
+
+
+class PathIndex:
+    """Of one version of a site, from the names of the files below its prefix, relative to the space."""
+
+    __slots__ = ("_pages", "_paths", "_prefix")
+
+    def __init__(self, site: HostedSite, names: Iterable[str]) -> None:
+        self._prefix = f"{site.prefix}/" if site.prefix else ""
+        start = len(self._prefix)
+        index_end = f"/{site.index}"
+        page_end = f"/{site.not_found}"
+        paths: set[str] = set()
+        self._pages: dict[str, str] = {}  # folder, with its slash → the error page in it
+        for name in names:
+            path = f"/{name[start:]}"
+            paths.add(path)
+            if path.endswith(_HTML):
+                paths.add(path.removesuffix(_HTML))
+            if path.endswith(index_end):
+                folder = path[: -len(site.index)]
+                paths.add(folder)
+                paths.add(folder[:-1])
+            if path.endswith(page_end):
+                self._pages[path[: -len(site.not_found)]] = name
+        self._paths = frozenset(paths)
+
+    @property
+    def size(self) -> int:
+        """Bytes that it takes."""
+        return PATH_BYTES * (len(self._paths) + 2 * len(self._pages) + 1)
+
+    def may_answer(self, path: str) -> bool:
+        """Whether `path` (from `decode_path`) has to be looked up."""
+        return path in self._paths
+
+    def find_page(self, path: str) -> str | None:
+        """The error page for a path that is missing, as `paths.candidates` and `paths.resolve` find it."""
+        pages = self._pages
+        if not pages:
+            return None
+        folder = path[: path.rfind("/") + 1]
+        if folder.count("/") > MAX_SEGMENTS:
+            folder = "/".join(folder.split("/", MAX_SEGMENTS + 1)[: MAX_SEGMENTS + 1]) + "/"
+        while True:
+            page = pages.get(folder)
+            if page is not None or folder == "/":
+                return page
+            folder = folder[: folder.rfind("/", 0, -1) + 1]

@@ -1,0 +1,271 @@
+"""What the fast door answers by itself, and that it is what the site is now."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import pytest
+
+from server.doors import answers, fast
+from server.doors.http1 import EdgeProtocol
+from server.doors.journal import MAX_NOTES, Journal, Tally
+from server.edge.library import MISSES_BEFORE_INDEX
+from storage.models import SitePatch
+from tests.support.hosting import NOW, Hosting, memory_hosting, served
+
+BROWSER = "User-Agent: Mozilla/5.0\r\nAccept: text/html\r\nAccept-Encoding: gzip, br\r\nConnection: keep-alive\r\n"
+FILES = {
+    "index.html": b"home",
+    "page.html": b"page",
+    "large.js": b"y" * (answers.SMALL_BODY_BYTES + 1),
+    "docs/index.html": b"docs",
+    "404.html": b"lost",
+    "docs/404.html": b"lost in the docs",
+}
+
+
+class Client:
+    """A connection on which everything that is asked for is answered."""
+
+    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self.reader = reader
+        self.writer = writer
+
+    async def get(
+        self, target: str, *lines: str, host: str = "a.test", method: str = "GET"
+    ) -> tuple[int, bytes, bytes]:
+        """Status, head and body."""
+        extra = "".join(f"{line}\r\n" for line in lines)
+        self.writer.write(f"{method} {target} HTTP/1.1\r\nHost: {host}\r\n{BROWSER}{extra}\r\n".encode())
+        return await self.answer(method)
+
+    async def answer(self, method: str = "GET") -> tuple[int, bytes, bytes]:
+        async with asyncio.timeout(10):
+            head = await self.reader.readuntil(b"\r\n\r\n")
+            status = int(head.split()[1])
+            bodiless = method == "HEAD" or status in (204, 304)
+            length = 0 if bodiless else int(head.split(b"content-length: ")[1].split(b"\r\n")[0])
+            return status, head, await self.reader.readexactly(length)
+
+
+@pytest.fixture
+def slowly(monkeypatch: pytest.MonkeyPatch) -> list[bytes]:
+    """The targets that were left to uvicorn."""
+    left: list[bytes] = []
+    serve = EdgeProtocol._serve
+
+    def note(self: EdgeProtocol, head: object, **options: bool) -> bool:
+        left.append(head.target)  # type: ignore[attr-defined]
+        return serve(self, head, **options)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(EdgeProtocol, "_serve", note)
+    return left
+
+
+@pytest.fixture
+def read(monkeypatch: pytest.MonkeyPatch) -> list[bytes]:
+    """The targets of messages that were read in full, though memory answered them."""
+    seen: list[bytes] = []
+    serve = fast.FastProtocol._serve
+
+    def note(self: fast.FastProtocol, head: object, **options: bool) -> bool:
+        seen.append(head.target)  # type: ignore[attr-defined]
+        return serve(self, head, **options)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(fast.FastProtocol, "_serve", note)
+    return seen
+
+
+@asynccontextmanager
+async def connected(cache_bytes: int = 16 * 1024 * 1024) -> AsyncIterator[tuple[Hosting, Client]]:
+    async with memory_hosting(cache_bytes) as hosting:
+        await hosting.site("a.test", FILES)
+        async with served(hosting.edge) as port:
+            client = Client(*await asyncio.open_connection("127.0.0.1", port))
+            try:
+                yield hosting, client
+            finally:
+                client.writer.transport.abort()
+
+
+async def test_only_the_first_of_many_takes_a_task(slowly: list[bytes], read: list[bytes]) -> None:
+    async with connected() as (_, client):
+        for _ in range(5):
+            assert (await client.get("/"))[::2] == (200, b"home")
+            assert (await client.get("/large.js"))[::2] == (200, FILES["large.js"])
+            assert (await client.get("/docs"))[0] == 308
+        assert slowly == [b"/", b"/large.js", b"/docs"]
+        # Once more each is read in full; then its bytes are known.
+        assert read == [b"/", b"/large.js", b"/docs"] * 2
+
+
+async def test_a_query_that_does_not_matter_is_no_reason(slowly: list[bytes], read: list[bytes]) -> None:
+    async with connected() as (_, client):
+        for _ in range(3):
+            await client.get("/page")
+            await client.get("/docs")
+        del slowly[:], read[:]
+        for number in range(5):
+            assert (await client.get(f"/page?v={number}"))[::2] == (200, b"page")
+        assert (slowly, read) == ([], [])
+        status, head, _ = await client.get("/docs?v=1")
+        assert (status, b"location: /docs/?v=1\r\n" in head) == (308, True)
+        assert read == [b"/docs?v=1"]
+
+
+async def test_validators_of_the_answer_get_its_304(slowly: list[bytes], read: list[bytes]) -> None:
+    async with connected() as (_, client):
+        for _ in range(2):
+            _, head, _ = await client.get("/page")
+        etag = head.split(b"etag: ")[1].split(b"\r\n")[0].decode()
+        del slowly[:], read[:]
+        for target in ("/page", "/page?q"):
+            for since in ("", "If-Modified-Since: Mon, 21 Sep 2026 14:13:20 GMT"):
+                lines = [f"If-None-Match: {etag}", *([since] if since else [])]
+                status, head, _ = await client.get(target, *lines)
+                assert (status, f"etag: {etag}\r\n".encode() in head) == (304, True)
+        assert read == []
+        assert (await client.get("/page", 'If-None-Match: "other"'))[::2] == (200, b"page")
+        assert (await client.get("/page", f'If-None-Match: "other", W/{etag}'))[0] == 304
+        assert (await client.get("/page", "If-Modified-Since: Mon, 21 Sep 2026 14:13:20 GMT"))[0] == 304
+        assert (await client.get("/page", "Range: bytes=1-2"))[::2] == (206, b"ag")
+        assert (await client.get("/page", method="HEAD"))[0] == 200
+        assert slowly == []
+
+
+async def test_what_is_missing_is_known_after_a_while(slowly: list[bytes], read: list[bytes]) -> None:
+    async with connected() as (hosting, client):
+        for number in range(MISSES_BEFORE_INDEX):
+            assert (await client.get(f"/none/{number}"))[::2] == (404, b"lost")
+        await asyncio.gather(*hosting.edge._library._indexing)
+        assert (await client.get("/docs/none"))[::2] == (404, b"lost in the docs")
+        await client.get("/docs/none")  # its page has been read now
+        del slowly[:], read[:]
+        for number in range(5):
+            assert (await client.get(f"/other/{number}?q"))[::2] == (404, b"lost")
+            assert (await client.get(f"/docs/x/{number}"))[::2] == (404, b"lost in the docs")
+        assert (slowly, read) == ([], [])
+        for target in ("/.env", "//none", "/%6eone", "/none/../x"):
+            assert (await client.get(target))[0] in (400, 404)
+        # A page that comes is there at once.
+        await hosting.publish("a.test", {"other/1.html": b"here now"})
+        assert (await client.get("/other/1"))[::2] == (200, b"here now")
+        assert (await client.get("/other/2"))[::2] == (404, b"lost")
+
+
+async def test_a_site_without_an_error_page_shows_ours(slowly: list[bytes]) -> None:
+    async with connected() as (hosting, client):
+        await hosting.site("bare.test", {"index.html": b"bare"})
+        for number in range(MISSES_BEFORE_INDEX):
+            await client.get(f"/none/{number}", host="bare.test")
+        await asyncio.gather(*hosting.edge._library._indexing)
+        del slowly[:]
+        status, head, body = await client.get("/none", host="bare.test")
+        assert (status, b"cache-control: no-store" in head) == (404, True)
+        assert b"nothing at this address" in body
+        assert slowly == []
+
+
+async def test_rules_decide_about_what_is_missing(slowly: list[bytes]) -> None:
+    async with connected() as (hosting, client):
+        rules = {"_redirects": b"/old/* /page 302\n", "_headers": b"/none/*\n  X-Seen: yes\n"}
+        await hosting.publish("a.test", rules)
+        for number in range(MISSES_BEFORE_INDEX):
+            await client.get(f"/none/{number}")
+        await asyncio.gather(*hosting.edge._library._indexing)
+        del slowly[:]
+        status, head, body = await client.get("/none/1")
+        assert (status, body, b"x-seen: yes" in head.lower()) == (404, b"lost", True)
+        assert slowly == []
+        assert (await client.get("/old/x"))[0] == 302
+        assert slowly == [b"/old/x"]
+
+
+async def test_each_change_is_seen_by_the_next_request() -> None:
+    async with connected() as (hosting, client):
+        for number in range(20):
+            await hosting.publish("a.test", {"page.html": b"%d" % number})
+            for _ in range(3):
+                assert (await client.get("/page"))[2] == b"%d" % number
+        site = await hosting.metadata.find_site(["a.test"])
+        assert site is not None
+        await hosting.metadata.update_site(site.id, SitePatch(domain="b.test"))
+        assert (await client.get("/page"))[0] == 404
+        assert (await client.get("/page", host="b.test"))[2] == b"19"
+        await hosting.metadata.delete_site(site.id)
+        assert (await client.get("/page", host="b.test"))[0] == 404
+
+
+async def test_evicted_answers_are_found_again(slowly: list[bytes]) -> None:
+    async with connected(40_000) as (hosting, client):
+        await hosting.publish("a.test", {f"{number}.txt": b"%d" % number * 1000 for number in range(50)})
+        for _ in range(3):
+            for number in range(50):
+                assert (await client.get(f"/{number}.txt"))[2] == b"%d" % number * 1000
+        assert hosting.edge.cache.stats.evictions > 50
+        assert hosting.edge.cache.size <= 40_000
+        assert len(slowly) > 100
+
+
+async def test_the_date_is_that_of_the_answer() -> None:
+    async with connected() as (hosting, client):
+        for _ in range(3):
+            _, head, _ = await client.get("/page")
+        assert b"date: Mon, 21 Sep 2026 14:13:20 GMT\r\n" in head
+        hosting.clock.now = NOW + 3600
+        moment = asyncio.get_running_loop().time() + 1.1
+        over = asyncio.Event()
+        asyncio.get_running_loop().call_at(moment, over.set)
+        await over.wait()
+        _, head, _ = await client.get("/page")
+        assert b"date: Mon, 21 Sep 2026 15:13:20 GMT\r\n" in head
+
+
+async def test_spellings_of_a_path_are_not_kept() -> None:
+    async with connected() as (hosting, client):
+        await client.get("/page")
+        await client.get("/page")
+        size = hosting.edge.cache.size
+        for target in ("/%70age", "//page", "/p%61ge", "///page"):
+            for _ in range(3):
+                assert (await client.get(target))[2] == b"page"
+        assert hosting.edge.cache.size == size
+
+
+async def test_many_at_once_and_in_pieces() -> None:
+    async with connected() as (_, client):
+        await client.get("/page")
+        request = f"GET /page HTTP/1.1\r\nHost: a.test\r\n{BROWSER}\r\n".encode()
+        client.writer.write(request * 700)
+        for _ in range(700):
+            assert (await client.answer())[2] == b"page"
+        for octet in request * 3:
+            client.writer.write(bytes([octet]))
+            await client.writer.drain()
+        for _ in range(3):
+            assert (await client.answer())[2] == b"page"
+        client.writer.write(b"\r\n")
+        for _ in range(2):
+            assert (await client.get("/page"))[2] == b"page"
+
+
+async def test_notes_are_handed_on_when_there_are_many() -> None:
+    loop = asyncio.get_running_loop()
+    lines: list[bytes] = []
+    counted: dict[int, int] = {}
+    journal = Journal(
+        lambda: NOW + 0.5,
+        write=lines.append,
+        count=lambda tallies: counted.update({tally.status: count for tally, count in tallies.items()}),
+    )
+    tally = Tally("site_1", 200, 5)
+    now = loop.time()
+    journal.tick(loop, now)
+    for _ in range(MAX_NOTES):
+        journal.note(now, tally, b"p", b"r", b"s\n")
+    assert counted == {200: MAX_NOTES}
+    assert lines == [b"p2026-09-21T14:13:20.500rs\n" * MAX_NOTES]
+    journal.flush()
+    assert len(lines) == 1
