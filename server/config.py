@@ -160,6 +160,9 @@ class Settings(BaseSettings):
         default=100, ge=1, description="Bad keys and tokens from one address, before it has to wait."
     )
     audit_days: int = Field(default=365, ge=1, description="Days for which the audit log is kept.")
+    blob_grace_hours: int = Field(
+        default=24, ge=1, le=24 * 366, description="Hours for which contents that nothing refers to are kept."
+    )
     log_level: Literal["debug", "info", "warning", "error"] = Field(default="info", description="How much is logged.")
 
     @field_validator("platform_domains")
@@ -205,6 +208,11 @@ class Settings(BaseSettings):
     def worker_count(self) -> int:
         """`workers`, with 0 resolved to the number of cores this process may use."""
         return self.workers or len(os.sched_getaffinity(0))
+
+    @property
+    def grace_seconds(self) -> float:
+        """`blob_grace_hours` in seconds."""
+        return self.blob_grace_hours * 3600.0
 
     @classmethod
     def settings_customise_sources(

@@ -1,14 +1,17 @@
-"""The root key's file: the server makes it when it first starts, the commands on its machine read it."""
+"""Files that hold one key: the server makes them when it first starts. The commands on its machine read the root key's;
+the key that signs links to files is the server's alone."""
 
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
 from storage.ids import new_secret
 
 ROOT_KEY_FILE = "root.key"
+LINK_KEY_FILE = "link.key"
 
 
 class RootKeyError(Exception):
@@ -23,14 +26,14 @@ def read_root_key(path: Path) -> str:
     return key
 
 
-def make_root_key(path: Path) -> str:
+def make_root_key(path: Path, new: Callable[[], str] = new_secret) -> str:
     """The key in the file, made if there is none. It is whole from the instant it has its name. Raises as above.
 
     For the one server that holds the data directory's lock: nobody else makes it at the same time.
     """
     with suppress(FileNotFoundError):
         return read_root_key(path)
-    secret = new_secret()
+    secret = new()
     write_secret(path, secret)
     return secret
 

@@ -89,6 +89,18 @@ def files_changed(
     )
 
 
+def files_copied(space: Space, path: str, destination: str, count: int, *, move: bool) -> Act:
+    """`count` files of `space`, at `path` or below it, have been copied or moved to `destination`."""
+    return Act(
+        workspace_id=space.workspace_id,
+        action="file.move" if move else "file.copy",
+        object_id=path_id(destination),
+        space_id=space.id,
+        before={"path": path},
+        after={"path": destination, "count": count},
+    )
+
+
 def entry(act: Act, actor: Actor, now: Millis) -> AuditEntry:
     """The entry of the log."""
     return AuditEntry(

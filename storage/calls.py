@@ -5,16 +5,18 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, TypeAlias
 
 from storage.models import Millis
+
+ActorKind: TypeAlias = Literal["root", "key", "token", "system"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Actor:
     """Who makes a change: the holder of a key or of a token it made (`key_id`), of the root key, or the server."""
 
-    kind: Literal["root", "key", "token", "system"]
+    kind: ActorKind
     key_id: str | None = None
     request_id: str | None = None
 
@@ -29,7 +31,7 @@ class AuditEntry:
 
     id: str
     workspace_id: str
-    actor_kind: str
+    actor_kind: ActorKind
     actor_key_id: str | None
     request_id: str | None
     action: str
@@ -39,6 +41,11 @@ class AuditEntry:
     before: Mapping[str, Any] | None
     after: Mapping[str, Any] | None
     created_at: Millis
+
+    @property
+    def actor(self) -> Actor:
+        """Who made it."""
+        return Actor(kind=self.actor_kind, key_id=self.actor_key_id, request_id=self.request_id)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

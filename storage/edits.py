@@ -11,12 +11,14 @@ from dataclasses import replace
 from typing import Any, NamedTuple, TypeVar
 
 from storage.clock import stamp
-from storage.errors import Conflict, Invalid, QuotaExceeded
+from storage.errors import Conflict, Invalid, NotFound, QuotaExceeded
 from storage.ids import new_id
 from storage.models import (
     SERVED_FIELDS,
+    Blob,
     Deployment,
     Entry,
+    File,
     Key,
     Meta,
     Millis,
@@ -33,7 +35,7 @@ from storage.models import (
     WorkspacePatch,
     merge_meta,
 )
-from storage.paths import join
+from storage.paths import check_moved, join
 
 T = TypeVar("T")
 
@@ -237,6 +239,33 @@ def must_match_base(deployment: Deployment) -> bool:
 def changed_meanwhile(path: str, base: int) -> Conflict:
     """The error for a merge that would."""
     return Conflict("file", "path", path, f"{path!r} changed after revision {base}, which the deployment is based on")
+
+
+def refuse_copy(path: str, destination: str, octets: int, slashes: int, *, is_folder: bool) -> None:
+    """Raises `Invalid` if what is at `path` cannot be put at `destination`. `octets` and `slashes` are the most that
+    the path of any of its files has."""
+    field = "destinationPath"
+    if destination == path:
+        raise Invalid(field, "is the path itself: name another")
+    if is_folder and destination.startswith(f"{path}/"):
+        raise Invalid(field, f"lies in {path!r}, the folder that would be put there: name one outside of it")
+    check_moved(field, destination, octets - len(path.encode()), slashes - path.count("/"))
+
+
+def plan_copy(files: Sequence[File], path: str, destination: str) -> tuple[dict[str, Blob], list[str]]:
+    """What a copy puts, by path, and the originals, out of what is live at `path` and below it.
+
+    Raises `NotFound`, and what `refuse_copy` does.
+    """
+    single = [file for file in files if file.path == path]
+    chosen = single or files
+    if not chosen:
+        raise NotFound("file", path)
+    octets = max(len(file.path.encode()) for file in chosen)
+    slashes = max(file.path.count("/") for file in chosen)
+    refuse_copy(path, destination, octets, slashes, is_folder=not single)
+    copies = {destination + file.path.removeprefix(path): Blob(digest=file.digest, size=file.size) for file in chosen}
+    return copies, [file.path for file in chosen]
 
 
 def meta_text(value: object) -> str | None:

@@ -11,7 +11,7 @@ more than the workspace's limit, however many do so at once.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence, Set
 from typing import Protocol
 
 from storage.calls import Actor, Attempt, AuditEntry
@@ -253,8 +253,20 @@ class MetadataStore(EdgeMetadata, Protocol):
         """
         ...
 
-    async def delete_tree(self, space_id: str, folder: str) -> int:
-        """End every live file below `folder` (`""`: all) at once; how many. Raises `NotFound` (space)."""
+    async def delete_tree(self, space_id: str, path: str, *, recursive: bool = True) -> int:
+        """End the live file at `path` and every one below it (`""`: all) at once; how many. Not recursive: the one at
+        `path` alone. Raises `NotFound` (space)."""
+        ...
+
+    async def copy_files(self, space_id: str, path: str, destination: str, *, move: bool = False) -> int:
+        """Publish at `destination` what is live at `path`, at once; how many files.
+
+        That is the file at `path` or, if there is none, every file below it, each as far below `destination`. It takes
+        the place of what is at the same paths; other files below `destination` stay. `move` ends the originals in the
+        same change. Where nothing would change nothing is written, and times are as in `put_files`.
+        Raises `NotFound` (space, file); `Invalid` (field "destinationPath": `path` itself, below the folder that is
+        copied, or too long a path for some file).
+        """
         ...
 
     async def find_file(self, space_id: str, path: str) -> File | None:
@@ -294,6 +306,19 @@ class MetadataStore(EdgeMetadata, Protocol):
 
     async def put_blob(self, workspace_id: str, blob: Blob) -> None:
         """Remember that the workspace has uploaded this content; again is harmless."""
+        ...
+
+    async def release_blobs(self, before: Millis) -> int:
+        """Let each workspace go of what it has not uploaded since `before` and nothing of its own refers to: no file,
+        live or ended, and no deployment. How many possessions ended; what was made of them, variants, goes along.
+
+        No write that draws a revision comes in between: a deployment that was just created keeps what it names.
+        """
+        ...
+
+    async def find_used_blobs(self, digests: Collection[Digest], *, possessed_since: Millis = 0) -> Set[Digest]:
+        """Those of `digests` that any row refers to: a file, live or ended, a deployment, a variant, or a workspace
+        that possesses it and has uploaded it since then."""
         ...
 
     async def create_deployment(self, new: NewDeployment) -> Deployment:

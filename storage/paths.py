@@ -39,6 +39,14 @@ def parse_path(text: str, *, field: str = "path") -> str:
     return path
 
 
+def check_moved(field: str, destination: str, octets: int, slashes: int) -> None:
+    """Raises `Invalid` if `destination` and a rest of so many bytes and slashes are too long for a path."""
+    if len(destination.encode()) + octets > MAX_BYTES:
+        raise Invalid(field, f"would make a path longer than {MAX_BYTES} bytes")
+    if destination.count("/") + slashes >= MAX_SEGMENTS:
+        raise Invalid(field, f"would make a path of more than {MAX_SEGMENTS} segments")
+
+
 def _check_segment(segment: str, field: str) -> None:
     if segment in (".", ".."):
         raise Invalid(field, f"has a {segment!r} segment: write the path without it")

@@ -62,6 +62,8 @@ LIBRARIES = {
     "brotli": ("server.compression",),
     "cachetools": ("server.edge.cache",),
     "compression": ("server.compression",),  # of the standard library, from Python 3.14 on
+    "cryptography": ("server.certificate",),
+    "dns": ("server.control.dns",),
     "fastapi": ("server.control",),
     "httptools": ("server.doors.http1",),
     "httpx": ("server.cli.client",),
@@ -79,6 +81,7 @@ LIBRARIES = {
     "starlette": ("server.control", "server.doors.asgi", "server.listeners"),
     "structlog": ("server.logs", "server.control.errors", "server.control.housekeeping"),
     "typer": ("server.cli",),
+    "yaml": ("server.control.forms",),
     "uvicorn": ("server.doors.http1", "server.listeners"),
     "uvloop": ("server.worker",),
 }

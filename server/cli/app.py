@@ -11,6 +11,7 @@ import typer
 from server import __version__
 from server.cli import keys as key_commands
 from server.cli import workspaces as workspace_commands
+from server.cli.collect import COLLECT_EXAMPLES, collect
 from server.cli.console import print_error
 from server.cli.deploy import DEPLOY_EXAMPLES, deploy
 from server.cli.errors import CliError
@@ -38,6 +39,7 @@ workspaces = typer.Typer(no_args_is_help=True, rich_markup_mode="rich")
 app.command(epilog=SERVE_EXAMPLES)(serve)
 app.command(epilog=DEPLOY_EXAMPLES)(deploy)
 app.command(epilog=DEMO_EXAMPLES)(demo)
+app.command(epilog=COLLECT_EXAMPLES)(collect)
 app.add_typer(keys, name="key", help="Make, list and revoke the secret keys that let people and programs in.")
 keys.command(epilog=key_commands.KEY_CREATE_EXAMPLES)(key_commands.create)
 keys.command("list", epilog=key_commands.KEY_LIST_EXAMPLES)(key_commands.list_)

@@ -27,8 +27,8 @@ from server.control import (
 from server.control.auth import Authenticator
 from server.control.config import ControlConfig
 from server.control.envelope import Envelope
-from server.control.gate import ANSWER_HEADERS, RETRY_AFTER, SECURITY_SCHEME, Gate
-from server.control.idempotency import document_keys
+from server.control.gate import Gate
+from server.control.openapi import complete
 from server.control.rates import Rates
 from server.control.views import ErrorView
 from storage.blobs import BlobStore
@@ -43,16 +43,12 @@ Wherever a path takes a space or a site, its id, its alias, and @ with its alias
 when the call returns. Refusals have one form, and each answer an X-Request-Id that finds it in the server's log.
 """
 
-REFUSAL: dict[str, Any] = {
-    "model": ErrorView,
-    "description": "A refusal",
-    "headers": {**ANSWER_HEADERS, "Retry-After": RETRY_AFTER},
-}
 RESOURCES = (
     spaces.router,
     sites.router,
     explain.router,
     files.router,
+    files.signed_router,
     deployments.router,
     keys.router,
     workspaces.router,
@@ -82,7 +78,9 @@ def create_app(metadata: MetadataStore, blobs: BlobStore, config: ControlConfig)
     for kind, handler in errors.HANDLERS.items():
         app.add_exception_handler(kind, handler)
     for router in RESOURCES:
-        app.include_router(router, prefix="/api/v1", responses={"default": REFUSAL})
+        app.include_router(
+            router, prefix="/api/v1", responses={"default": {"model": ErrorView, "description": "A refusal"}}
+        )
     app.router.routes += [*health.routes, *_reference_routes(app)]
     return app
 
@@ -92,16 +90,7 @@ def _reference_routes(app: FastAPI) -> list[Route]:
 
     @cache
     def document() -> dict[str, Any]:
-        made = app.openapi()
-        document_keys(made)
-        made["components"]["securitySchemes"] = {
-            SECURITY_SCHEME: {
-                "type": "http",
-                "scheme": "bearer",
-                "description": "A secret key, or a token, that has the scope",
-            }
-        }
-        return made
+        return complete(app.openapi())
 
     @cache
     def page() -> str:

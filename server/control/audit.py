@@ -2,21 +2,23 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Annotated
 
 from fastapi import APIRouter, Query
 from starlette.responses import Response
 
 from server.control.call import CurrentCall
-from server.control.gate import FOR_ROOT, ControlRoute, declare
-from server.control.pagination import CurrentListQuery, render_page
+from server.control.gate import FOR_ROOT, RECORDS, ControlRoute, declare
+from server.control.pagination import CurrentListQuery
+from server.control.records import answer_list
 from server.control.views import AuditView, ListView
 
 router = APIRouter(route_class=ControlRoute, tags=["Audit"])
 
 
 # The list of scopes is closed, and who may make keys may know what is done with them.
-@router.get("/audit/list", **declare("keys:write", ListView[AuditView], confinable=True))
+@router.get("/audit/list", **declare("keys:write", ListView[AuditView], also=RECORDS, confinable=True))
 async def list_audit(
     query: CurrentListQuery,
     call: CurrentCall,
@@ -27,13 +29,12 @@ async def list_audit(
 ) -> Response:
     """List the changes that were made in the workspace. Of a file that was changed by itself, the id is the file's; of
     several at once, the space's."""
-    page_query = query.page("audit")
-    page = await call.metadata.list_audit(
+    read = partial(
+        call.metadata.list_audit,
         await call.choose_workspace(workspace),
-        page_query,
         kind=kind,
         object_id=id,
         action=action,
         spaces=call.caller.spaces,
     )
-    return call.answer(render_page("audit", page, AuditView.of))
+    return await answer_list(call, query, "audit", read, AuditView)

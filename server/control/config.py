@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import secrets
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from secrets import token_urlsafe
 
+from server.certificate import Certificate
+from server.control.dns import Directory
 from storage.clock import now_ms
 from storage.models import Millis
 
@@ -17,10 +19,12 @@ MIB = 1024**2
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Readiness:
-    """Whether every worker serves, and the state of each by its name, such as `{"worker-1": "serving"}`."""
+    """Whether every worker serves; the state of each by its name, such as `{"worker-1": "serving"}`; and up to which
+    revision each has applied what was changed."""
 
     ready: bool
     workers: Mapping[str, str] = field(default_factory=dict)
+    applied: Mapping[str, int] = field(default_factory=dict)
 
 
 def _always_ready() -> Readiness:
@@ -42,8 +46,11 @@ class ControlConfig:
     audit_days: int = 365
     max_large_json_bytes: int = 16 * MIB  # deployment manifests, and files sent as data URLs
     root_key_hash: str | None = None
-    token_secrets: tuple[str, ...] = field(default_factory=lambda: (token_urlsafe(32),))
+    token_secrets: tuple[str, ...] = field(default_factory=lambda: (secrets.token_urlsafe(32),))
+    link_key: bytes = field(default_factory=lambda: secrets.token_bytes(32))  # of links to files; secret
     default_workspace_id: str = DEFAULT_WORKSPACE_ID
     readiness: Callable[[], Readiness] = _always_ready
+    certificate: Certificate | None = None  # what visitors are shown; None: they are not served over TLS
+    directory: Directory = field(default_factory=Directory)
     visitors: str | None = None  # the edge's address, such as http://127.0.0.1:8080, for tools that name a page
     clock: Callable[[], Millis] = now_ms

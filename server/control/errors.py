@@ -22,8 +22,10 @@ CODES: dict[str, tuple[int, ...]] = {
     "NOT_FOUND": (404,),
     "METHOD_NOT_ALLOWED": (405,),
     "CONFLICT": (409,),
+    "PRECONDITION_FAILED": (412,),
     "PAYLOAD_TOO_LARGE": (413,),
     "UNSUPPORTED_MEDIA_TYPE": (415,),
+    "RANGE_NOT_SATISFIABLE": (416,),
     "LIMITS_REACHED": (429,),
     "TOO_MANY_REQUESTS": (429,),
     "INTERNAL_SERVER_ERROR": (500,),
@@ -121,12 +123,13 @@ def bad_request(details: Sequence[Detail]) -> ApiError:
 
 
 def render(request: Request, error: ApiError, headers: Mapping[str, str] | None = None) -> Response:
-    """The answer for `error`. Keys of the `sdk` dialect also get message and code at the top level."""
+    """The answer for `error`. Keys of the `sdk` dialect also get message and code at the top level, and so does whoever
+    is not known, who may expect either."""
     body: dict[str, Any] = {"message": error.message, "code": error.code}
     envelope: dict[str, Any] = {
         "error": {**body, "details": [asdict(detail) for detail in error.details]} if error.details else body
     }
-    if getattr(request.state, "sdk", False):
+    if getattr(request.state, "sdk", error.code == "NOT_AUTHENTICATED"):
         envelope |= body
     answer = JSONResponse(envelope, error.status, headers=headers)
     if error.status == 401:

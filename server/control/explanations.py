@@ -140,7 +140,7 @@ class ExplanationView(View):
         from_attributes=True,
         alias_generator=to_camel,
         validate_by_name=True,
-        json_schema_extra={"example": EXAMPLE},
+        json_schema_extra={"examples": [EXAMPLE]},
     )
 
     url: str

@@ -13,7 +13,7 @@ and then FastAPI validates what was sent (400), and the endpoint looks for the o
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 from urllib.parse import unquote_to_bytes
@@ -28,7 +28,9 @@ from server.control.bodies import LARGE_AT_ONCE, open_json, require_json
 from server.control.call import Call
 from server.control.config import ControlConfig
 from server.control.errors import ApiError, Detail, bad_request
-from server.control.idempotency import SECRET, answer_once, parse_key
+from server.control.forms import CSV, JSONL
+from server.control.idempotency import answer_once, parse_key
+from server.control.openapi import SECRET, SECURITY_SCHEME
 from server.control.rates import Rates, Standing, render_headers
 from storage.blobs import BlobStore
 from storage.calls import Actor
@@ -36,50 +38,48 @@ from storage.errors import NotFound, QuotaExceeded
 from storage.metadata import MetadataStore
 from storage.models import Workspace
 
-SECURITY_SCHEME = "secretKey"
 # In the OpenAPI document.
 LARGE_BODY = "x-large-body"  # the larger of the two limits of JSON bodies applies
 CONFINABLE = "x-confinable"  # it is about no one space, and shows a token that is confined only what it may see
 
 FOR_ROOT = "an id or alias, for the root key only"  # what a parameter that names a workspace takes
+BYTES_TYPE = "application/octet-stream"
 BYTES = {"schema": {"type": "string", "format": "binary"}}
+TEXT = {"schema": {"type": "string"}}
 
-ANSWER_HEADERS: dict[str, Any] = {
-    name: {"description": description, "schema": {"type": "string"}, "example": example}
-    for name, description, example in (
-        ("X-Request-Id", "Finds the call in the server's log", "3f1c0f5e9a7d4c6b8e2a1d0c9b8a7f6e"),
-        ("RateLimit-Policy", "What is limited: q requests in w seconds", '"key";q=60000;w=60'),
-        ("RateLimit", "r requests are left now, and t seconds pass until there are more", '"key";r=59999;t=60'),
-    )
-}
-RETRY_AFTER: dict[str, Any] = {
-    "description": "Seconds to wait, where waiting helps (429 and 503)",
-    "schema": {"type": "integer"},
-    "example": 7,
-}
+# What else than JSON an endpoint answers, by media type.
+FILE = {"*/*": BYTES}
+RECORDS = {JSONL: TEXT}
+EXPORT = {JSONL: TEXT, CSV: TEXT}
 
 
 def declare(
-    scope: Scope | Literal["root"] | None,
+    scope: Scope | Literal["root", "any"] | None,
     answer: type[BaseModel] | None,
     *,
+    also: Mapping[str, Any] | None = None,
+    statuses: Sequence[int] = (),
     large_body: bool = False,
     confinable: bool = False,
     secret: bool = False,
     **extra: Any,
 ) -> dict[str, Any]:
-    """The arguments of a route that wants `scope` and answers `answer` (None: bytes); `extra` goes into its OpenAPI.
+    """The arguments of a route that wants `scope` and answers `answer`, or `also` (by media type).
 
-    The scope "root" is the root key's own, None any good credential. A token that is confined to spaces passes where
-    the path names the space, and where the route is `confinable`, which is a promise to keep it to them. The answer of
-    a `secret` one is given once only.
+    The scope "root" is the root key's own, "any" any good credential; None wants none. A token that is confined to
+    spaces passes where the path names the space, and where the route is `confinable`, which is a promise to keep it to
+    them. The answer of a `secret` one is given once only. `statuses` are those that no rule of `openapi` gives it;
+    `extra` goes into its OpenAPI.
     """
-    openapi: dict[str, Any] = {"security": [{SECURITY_SCHEME: [scope] if scope else []}], **extra}
+    scopes = [] if scope == "any" else [scope]
+    openapi: dict[str, Any] = {"security": [{SECURITY_SCHEME: scopes}] if scope else [], **extra}
     marks = ((LARGE_BODY, large_body), (CONFINABLE, confinable), (SECRET, secret))
     openapi |= {name: True for name, holds in marks if holds}
-    facts: dict[str, Any] = {"model": answer} if answer else {"content": {"application/octet-stream": BYTES}}
-    facts["headers"] = ANSWER_HEADERS
-    return {"openapi_extra": openapi, "responses": {200: facts}, "response_class": JSONResponse if answer else Response}
+    facts: dict[str, Any] = {"model": answer} if answer else {}
+    if also:
+        facts["content"] = dict(also)
+    responses: dict[int | str, dict[str, Any]] = {200: facts, **{status: {"description": ""} for status in statuses}}
+    return {"openapi_extra": openapi, "responses": responses, "response_class": JSONResponse if answer else Response}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -12,29 +12,23 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable
 from contextlib import suppress
-from typing import Any
 
 from starlette.requests import Request
 from starlette.responses import Response
 
 from server.control.auth import Caller
-from server.control.bodies import JSON
 from server.control.errors import HANDLERS, ApiError, Detail, answer_refusal, bad_request
+from server.control.openapi import IDEMPOTENCY_KEY, IDEMPOTENCY_REPLAYED, MAX_KEY
 from storage.calls import Attempt
 from storage.errors import StorageError
 from storage.ids import new_id
 from storage.metadata import MetadataStore
 from storage.models import Millis
 
-HEADER = "Idempotency-Key"
-SECRET = "x-secret"  # in the OpenAPI document: the answer holds a secret, which is not kept to be given again
-REPLAYED = "Idempotency-Replayed"
-
 KEPT: Millis = 24 * 3_600_000
 MAX_KEPT = 100_000  # answers of one workspace
-MAX_KEY = 255  # characters
 MAX_ANSWER = 64 * 1024  # bytes; a larger one is not kept, and the call is made anew
 PATIENCE: Millis = 60_000  # after which a call without an answer is taken to have been cut short
 
@@ -42,35 +36,9 @@ PATIENCE: Millis = 60_000  # after which a call without an answer is taken to ha
 PASSING = frozenset({401, 403, 429})
 
 
-PARAMETER: dict[str, Any] = {
-    "name": HEADER,
-    "in": "header",
-    "required": False,
-    "description": "Your name for this call: the same with the same body within 24 hours has the first answer",
-    "schema": {"type": "string", "minLength": 1, "maxLength": MAX_KEY, "pattern": "^[ -~]+$"},
-    "example": "8f14e45f-ceea-467f-a0e6-b4b4f1c2c0d3",
-}
-
-REPLAYED_HEADER: dict[str, Any] = {
-    "description": "The answer is that of an earlier call",
-    "schema": {"type": "string", "const": "true"},
-    "example": "true",
-}
-
-
-def document_keys(document: Mapping[str, Any]) -> None:
-    """Add the header to the operations of an OpenAPI document that heed it: those that take JSON and nothing else."""
-    for methods in document["paths"].values():
-        for facts in methods.values():
-            if [*facts.get("requestBody", {}).get("content", {})] == [JSON] and not facts.get(SECRET):
-                facts.setdefault("parameters", []).append(PARAMETER)
-                answer = facts["responses"]["200"]
-                answer["headers"] = {**answer["headers"], REPLAYED: REPLAYED_HEADER}
-
-
 def parse_key(request: Request, *, secret: bool) -> str | None:
     """The request's key; raises 400 for one that cannot be used, or at all if the answer is to hold a `secret`."""
-    given = request.headers.getlist(HEADER)
+    given = request.headers.getlist(IDEMPOTENCY_KEY)
     if not given:
         return None
     if secret:
@@ -138,18 +106,18 @@ class _Once:
 
 def _repeat(attempt: Attempt, body_digest: str, now: Millis) -> Response:
     if attempt.body_digest != body_digest:
-        raise ApiError(409, "CONFLICT", f"This {HEADER} came with another body before: use a new one")
+        raise ApiError(409, "CONFLICT", f"This {IDEMPOTENCY_KEY} came with another body before: use a new one")
     if attempt.status is not None:
-        return Response(attempt.answer, attempt.status, {REPLAYED: "true"}, "application/json")
+        return Response(attempt.answer, attempt.status, {IDEMPOTENCY_REPLAYED: "true"}, "application/json")
     if now - attempt.started_at < PATIENCE:
-        message = f"The first call with this {HEADER} is still running: try again in a moment"
+        message = f"The first call with this {IDEMPOTENCY_KEY} is still running: try again in a moment"
         raise ApiError(409, "CONFLICT", message, headers={"Retry-After": "1"})
     raise ApiError(
         409,
         "CONFLICT",
-        f"The first call with this {HEADER} was cut short: look whether it took place, then use a new one",
+        f"The first call with this {IDEMPOTENCY_KEY} was cut short: look whether it took place, then use a new one",
     )
 
 
 def _refusal(reason: str) -> ApiError:
-    return bad_request([Detail(HEADER, reason)])
+    return bad_request([Detail(IDEMPOTENCY_KEY, reason)])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Annotated, TypeAlias
 
 from fastapi import APIRouter, Query
@@ -13,12 +14,13 @@ from server.control.auth import Scope, hash_secret
 from server.control.call import CurrentCall
 from server.control.errors import ApiError
 from server.control.fields import Body, NoFields, ShortText, refusal
-from server.control.gate import FOR_ROOT, ControlRoute, declare
-from server.control.pagination import CurrentListQuery, render_page
+from server.control.gate import FOR_ROOT, RECORDS, ControlRoute, declare
+from server.control.pagination import CurrentListQuery
+from server.control.records import answer_list
 from server.control.views import IdView, KeyView, ListView, NewKeyView, NewTokenView, parse_time
 from storage.errors import Invalid
 from storage.ids import new_secret
-from storage.models import Dialect, Key, Millis, NewKey
+from storage.models import Dialect, Millis, NewKey
 
 router = APIRouter(route_class=ControlRoute, tags=["Keys"])
 
@@ -68,10 +70,6 @@ class TokenFields(Body):
     expires_at: Expiry = None
 
 
-def view_key(key: Key) -> KeyView:
-    return KeyView.model_validate(key)
-
-
 @router.post("/key/create", **declare("keys:write", NewKeyView, secret=True))
 async def create_key(body: NewKeyFields, call: CurrentCall) -> Response:
     """Create a secret key. The answer is the only time that its secret is shown."""
@@ -94,16 +92,15 @@ async def create_key(body: NewKeyFields, call: CurrentCall) -> Response:
     return call.answer(NewKeyView(id=key.id, secret=secret))
 
 
-@router.get("/key/list", **declare("keys:write", ListView[KeyView]))
+@router.get("/key/list", **declare("keys:write", ListView[KeyView], also=RECORDS))
 async def list_keys(
     query: CurrentListQuery,
     call: CurrentCall,
     workspace: Annotated[str | None, Query(description=f"Of another workspace: {FOR_ROOT}")] = None,
 ) -> Response:
     """List the workspace's keys, without their secrets; expired and revoked ones too."""
-    page_query = query.page("key")
-    page = await call.metadata.list_keys(await call.choose_workspace(workspace), page_query)
-    return call.answer(render_page("key", page, view_key))
+    read = partial(call.metadata.list_keys, await call.choose_workspace(workspace))
+    return await answer_list(call, query, "key", read, KeyView)
 
 
 @router.post("/key/{keyId}/revoke", **declare("keys:write", IdView))
@@ -114,7 +111,7 @@ async def revoke_key(keyId: str, body: NoFields, call: CurrentCall) -> Response:
     return call.answer_id(key.id)
 
 
-@router.post("/key/token", **declare(None, NewTokenView, secret=True))
+@router.post("/key/token", **declare("any", NewTokenView, secret=True))
 async def create_token(body: TokenFields, call: CurrentCall) -> Response:
     """Make a token, a JWT, that has some of the key's scopes for a while. Revoking the key ends its tokens too."""
     caller, now = call.caller, call.config.clock()

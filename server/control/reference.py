@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 
 from server.control.auth import ROOT
 from server.control.errors import CODES
+from server.control.openapi import SECURITY_SCHEME
 
 CONTENT_SECURITY_POLICY = "default-src 'none'; style-src 'unsafe-inline'"
 
@@ -75,7 +76,7 @@ def _navigation(groups: list[tuple[str, list[_Operation]]]) -> str:
 
 def _article(operation: _Operation, document: Mapping[str, Any]) -> str:
     facts = operation.facts
-    (scopes,) = facts["security"][0].values()
+    scopes = [each[SECURITY_SCHEME] for each in facts["security"]]
     tables = [
         _table("Parameters", [_parameter(each, document) for each in facts.get("parameters", [])]),
         *(_media("Body", kind, content, document) for kind, content in _contents(facts.get("requestBody"))),
@@ -90,10 +91,17 @@ def _article(operation: _Operation, document: Mapping[str, Any]) -> str:
     )
 
 
-def _needs(scopes: list[str]) -> str:
-    if scopes == [ROOT]:
-        return "needs the root key"
-    return f"needs <code>{escape(scopes[0])}</code>" if scopes else "any key"
+def _needs(scopes: list[list[str]]) -> str:
+    """Of the credentials that an operation takes; none if it takes any caller."""
+    match scopes:
+        case []:
+            return "needs no key"
+        case [[]]:
+            return "needs any key"
+        case [[only]] if only == ROOT:
+            return "needs the root key"
+        case _:
+            return f"needs <code>{escape(scopes[0][0])}</code>"
 
 
 def _contents(holder: Mapping[str, Any] | None) -> list[tuple[str, Mapping[str, Any]]]:

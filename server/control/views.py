@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict
 from datetime import UTC, datetime, timedelta
 from typing import Annotated, Any, Generic, Literal, TypeAlias, TypeVar
 
@@ -19,9 +18,9 @@ from pydantic import (
 from pydantic.alias_generators import to_camel
 from starlette.responses import Response
 
-from server.control.errors import Detail
+from server.control.errors import CODES, Detail
 from server.edge.media_types import content_type
-from storage.calls import AuditEntry
+from storage.calls import ActorKind
 from storage.models import Digest, Millis, Mode
 from storage.paths import path_id
 
@@ -78,13 +77,20 @@ class View(BaseModel):
 
     def render(self, *, sdk: bool) -> Response:
         """The answer; `sdk` writes times as epoch milliseconds."""
-        body = self.model_dump_json(by_alias=True, context={"sdk": sdk})
-        return Response(body, media_type="application/json")
+        return Response(self.dump_json(sdk=sdk), media_type="application/json")
+
+    def dump_json(self, *, sdk: bool) -> str:
+        """As JSON, without line breaks."""
+        return self.model_dump_json(by_alias=True, context={"sdk": sdk})
+
+    def dump(self, *, sdk: bool) -> dict[str, Any]:
+        """As plain values, by the names of the JSON."""
+        return self.model_dump(by_alias=True, context={"sdk": sdk})
 
 
 class ErrorBody(BaseModel):
     message: str
-    code: str
+    code: Annotated[str, WithJsonSchema({"type": "string", "enum": list(CODES)})]
     details: list[Detail] = []
 
 
@@ -148,6 +154,28 @@ class ProblemView(View):
     left_out: bool
 
 
+class DnsView(View):
+    """Where the DNS says that the domain is. Addresses of private networks are left out."""
+
+    state: Literal["found", "missing", "private", "unknown"]
+    addresses: list[str]
+
+
+class CertificateView(View):
+    """Whether the server's certificate is for the domain; `none` where visitors are not served over TLS."""
+
+    state: Literal["none", "valid", "mismatch", "expired", "notYetValid"]
+    expires_at: Time | None
+
+
+class WorkerView(View):
+    """A process that serves visitors. One that has not `applied` the site's last change does so before it answers."""
+
+    name: str
+    state: str
+    applied: bool
+
+
 class SiteStatusView(View):
     """`unlisted` counts problems beyond those that are listed."""
 
@@ -155,23 +183,38 @@ class SiteStatusView(View):
     domain: str
     index: NamedFileView
     not_found: NamedFileView
+    dns: DnsView
+    certificate: CertificateView
+    workers: list[WorkerView]
     problems: list[ProblemView]
     unlisted: int
 
 
-class EntryView(View):
-    """A file, or a folder that has files below it."""
+class PathView(View):
+    """A file or folder of the space, by its id and its path."""
 
     path: str
-    size: int
-    updated_at: Time
-    is_directory: bool
-    digest: Digest | None
 
     @computed_field  # type: ignore[prop-decorator]
     @property
     def id(self) -> str:
         return path_id(self.path)
+
+
+class LinkView(View):
+    """`url` gives the file to anybody, for five minutes."""
+
+    id: str
+    url: str
+
+
+class EntryView(PathView):
+    """A file, or a folder that has files below it."""
+
+    size: int
+    updated_at: Time
+    is_directory: bool
+    digest: Digest | None
 
     @computed_field  # type: ignore[prop-decorator]
     @property
@@ -249,7 +292,7 @@ Told: TypeAlias = Annotated[Mapping[str, Any] | None, PlainSerializer(_times, wh
 class ActorView(View):
     """Who made a change: the holder of a key, of a token that it made, of the root key, or the server itself."""
 
-    kind: Literal["root", "key", "token", "system"]
+    kind: ActorKind
     key_id: str | None
 
 
@@ -267,12 +310,6 @@ class AuditView(View):
     before: Told
     after: Told
     created_at: Time
-
-    @classmethod
-    def of(cls, entry: AuditEntry) -> AuditView:
-        """The view of `entry`."""
-        actor = {"kind": entry.actor_kind, "key_id": entry.actor_key_id}
-        return cls.model_validate({**asdict(entry), "actor": actor})
 
 
 class NewTokenView(View):

@@ -11,8 +11,9 @@ from starlette.responses import Response
 
 from server.control.call import CurrentCall
 from server.control.fields import Alias, Body, Name
-from server.control.gate import ControlRoute, declare
-from server.control.pagination import CurrentListQuery, render_page
+from server.control.gate import RECORDS, ControlRoute, declare
+from server.control.pagination import CurrentListQuery
+from server.control.records import answer_list
 from server.control.views import IdView, ListView, WorkspaceUseView, WorkspaceView
 from storage.models import WorkspacePatch
 
@@ -45,11 +46,10 @@ async def create_workspace(body: WorkspaceFields, call: CurrentCall) -> Response
     return call.answer_id(workspace.id)
 
 
-@router.get("/workspace/list", **declare("root", ListView[WorkspaceView]))
+@router.get("/workspace/list", **declare("root", ListView[WorkspaceView], also=RECORDS))
 async def list_workspaces(query: CurrentListQuery, call: CurrentCall) -> Response:
     """List every workspace."""
-    page = await call.metadata.list_workspaces(query.page("workspace"))
-    return call.answer(render_page("workspace", page, WorkspaceView.model_validate))
+    return await answer_list(call, query, "workspace", call.metadata.list_workspaces, WorkspaceView)
 
 
 @router.get("/workspace/{workspaceId}/fetch", **declare("root", WorkspaceUseView))

@@ -11,9 +11,10 @@ from dataclasses import replace
 
 from storage import audit, edits
 from storage.clock import now_ms, stamp
-from storage.edits import Quota
 from storage.errors import Conflict
+from storage.memory.copies import CopyVerbs
 from storage.memory.nouns import find_by_alias, get, is_after, page, refuse_taken_alias
+from storage.memory.possessions import PossessionVerbs
 from storage.memory.tenants import MemoryTenants
 from storage.memory.tree import Tree, file_entry
 from storage.memory.variants import VariantVerbs
@@ -39,7 +40,7 @@ from storage.models import (
 )
 
 
-class MemoryMetadata(MemoryTenants, VariantVerbs):
+class MemoryMetadata(MemoryTenants, CopyVerbs, PossessionVerbs, VariantVerbs):
     """`clock` gives the time; `announce` is told the last revision of each write, before the verb returns."""
 
     def __init__(
@@ -53,6 +54,7 @@ class MemoryMetadata(MemoryTenants, VariantVerbs):
         self._settings_at: dict[str, Millis] = {}  # by space: the latest of its sites'
         self._sites: dict[str, Site] = {}
         self._domains: dict[str, str] = {}  # to the site's id
+        self._uploaded_at: dict[tuple[str, Digest], Millis] = {}  # by workspace and content
         self._variants_revisions: dict[str, int] = {}  # by space; absent: 0
         self._deployments: dict[str, Deployment] = {}
         self._manifests: dict[str, Mapping[str, Blob]] = {}  # by deployment
@@ -240,9 +242,9 @@ class MemoryMetadata(MemoryTenants, VariantVerbs):
             self._log("files.put", space_id=space_id)
         return self._spaces[space_id].revision
 
-    async def delete_tree(self, space_id: str, folder: str) -> int:
+    async def delete_tree(self, space_id: str, path: str, *, recursive: bool = True) -> int:
         space = get(self._spaces, "space", space_id)
-        ended = [file.path for file in self._trees[space_id].list_live(folder)]
+        ended = [file.path for file in self._trees[space_id].list_at(path) if recursive or file.path == path]
         before = self._digests(space_id, audit.first(ended))
         if self._publish(space, {}, ended):
             self._record(audit.files_changed("delete", space, before, {}, len(ended)))
@@ -261,11 +263,6 @@ class MemoryMetadata(MemoryTenants, VariantVerbs):
         return edits.cut_entries(rest[: query.take + 2], query.take)
 
     # Blobs a workspace possesses, and deployments.
-
-    async def put_blob(self, workspace_id: str, blob: Blob) -> None:
-        self._require_workspace(workspace_id)
-        self._check_bytes(workspace_id, [blob])
-        self._possess(workspace_id, [blob])
 
     async def create_deployment(self, new: NewDeployment) -> Deployment:
         space = get(self._spaces, "space", new.space_id)
@@ -361,15 +358,7 @@ class MemoryMetadata(MemoryTenants, VariantVerbs):
         own = (space.id for space in self._spaces.values() if space.workspace_id == workspace_id)
         return sum(len(self._trees[space_id].list_live("")) for space_id in own)
 
-    def _check_bytes(self, workspace_id: str, blobs: Iterable[Blob]) -> None:
-        possessed = self._possessions[workspace_id]
-        after = possessed | {blob.digest: blob.size for blob in blobs}
-        self._check_quota(edits.BYTES, workspace_id, sum(after.values()))
-
-    def _possess(self, workspace_id: str, blobs: Iterable[Blob]) -> None:
-        self._possessions[workspace_id].update((blob.digest, blob.size) for blob in blobs)
-
-    def _check_quota(self, quota: Quota, workspace_id: str, after: int) -> None:
+    def _check_quota(self, quota: edits.Quota, workspace_id: str, after: int) -> None:
         edits.check_quota(quota, self._workspaces[workspace_id], after)
 
     def _refuse_site(self, site: Site, required: Iterable[tuple[str, str]]) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 from typing import Any
 
-from sqlalchemy import ColumnElement, Select, case, false, func, select
+from sqlalchemy import ColumnElement, Select, case, false, func, or_, select
 
 from storage import audit, edits
 from storage.models import Blob, Digest, Entry, File, Page, PageQuery
@@ -45,13 +45,16 @@ class FileVerbs(Verbs):
             return change.revision
 
     @whole
-    async def delete_tree(self, space_id: str, folder: str) -> int:
+    async def delete_tree(self, space_id: str, path: str, *, recursive: bool = True) -> int:
         async with self._database.change() as change:
             space = await SPACE.get(change, space_id)
-            told = _list_below(space_id, folder).order_by(files.c.path).limit(audit.MAX_PATHS)
-            before = {row.path: row.digest for row in await change.rows(told)}
-            ending = end_where(is_below(files.c.path, folder))
-            count = await end_files(change, ending, await prepare(change, space_id))
+            where = files.c.path == path
+            if recursive:
+                where = or_(where, is_below(files.c.path, path))
+            told = select(files.c.path, files.c.digest).where(*_is_live(space_id), where)
+            rows = await change.rows(told.order_by(files.c.path).limit(audit.MAX_PATHS))
+            before = {row.path: row.digest for row in rows}
+            count = await end_files(change, end_where(where), await prepare(change, space_id))
             if count:
                 change.record(audit.files_changed("delete", space, before, {}, count))
                 await finish(change, space_id, "files.delete")

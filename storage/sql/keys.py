@@ -1,4 +1,4 @@
-"""The keys of workspaces, and the blobs that they possess."""
+"""The keys of workspaces."""
 
 from __future__ import annotations
 
@@ -7,11 +7,9 @@ from dataclasses import replace
 from sqlalchemy import update
 
 from storage import audit, edits
-from storage.models import Blob, Key, Millis, NewKey, Page, PageQuery
+from storage.models import Key, Millis, NewKey, Page, PageQuery
 from storage.sql.database import Verbs, whole
-from storage.sql.publish import possess
 from storage.sql.rows import KEY, WORKSPACE
-from storage.sql.sources import FILES, files_json
 from storage.sql.tables import keys
 
 
@@ -49,10 +47,3 @@ class KeyVerbs(Verbs):
     async def touch_key(self, key_id: str, used_at: Millis) -> None:
         async with self._database.transaction() as transaction:
             await transaction.execute(update(keys).where(keys.c.id == key_id).values(last_used_at=used_at))
-
-    @whole
-    async def put_blob(self, workspace_id: str, blob: Blob) -> None:
-        async with self._database.transaction() as transaction:
-            await WORKSPACE.get(transaction, workspace_id)
-            for piece in files_json({"": blob}):
-                await possess(transaction, workspace_id, FILES, {"files": piece})

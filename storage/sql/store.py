@@ -8,6 +8,7 @@ from storage.calls import Actor
 from storage.clock import now_ms
 from storage.models import Millis
 from storage.sql.calls import CallVerbs
+from storage.sql.copies import CopyVerbs
 from storage.sql.database import Database
 from storage.sql.deployments import DeploymentVerbs
 from storage.sql.edge import EdgeVerbs
@@ -15,6 +16,7 @@ from storage.sql.engines import parse_url
 from storage.sql.failures import starting
 from storage.sql.files import FileVerbs
 from storage.sql.keys import KeyVerbs
+from storage.sql.possessions import PossessionVerbs
 from storage.sql.sites import SiteVerbs
 from storage.sql.spaces import SpaceVerbs
 from storage.sql.variants import VariantVerbs
@@ -22,7 +24,17 @@ from storage.sql.workspaces import WorkspaceVerbs
 
 
 class SqlMetadata(
-    EdgeVerbs, CallVerbs, WorkspaceVerbs, KeyVerbs, SpaceVerbs, SiteVerbs, FileVerbs, VariantVerbs, DeploymentVerbs
+    EdgeVerbs,
+    CallVerbs,
+    WorkspaceVerbs,
+    KeyVerbs,
+    SpaceVerbs,
+    SiteVerbs,
+    FileVerbs,
+    CopyVerbs,
+    PossessionVerbs,
+    VariantVerbs,
+    DeploymentVerbs,
 ):
     """See `storage.metadata.MetadataStore`; made by `open_sql`."""
 

@@ -21,7 +21,7 @@ from storage.memory.blobs import MemoryBlobs
 from storage.memory.metadata import MemoryMetadata
 from storage.sql import SqlMetadata
 from storage.sql.tables import metadata as tables
-from tests.control.api import OTHER_WORKSPACE, WORKSPACE, Api, one_store, refused
+from tests.control.api import OTHER_WORKSPACE, ROOT_SECRET, WORKSPACE, Api, one_store, refused
 from tests.control.test_deployments import create, manifest
 
 FILE = b"the first workspace's private content"
@@ -51,6 +51,7 @@ def list_endpoints() -> list[Endpoint]:
         )
         for path, methods in document["paths"].items()
         for method, facts in methods.items()
+        if facts["security"]  # a link's signature is its key: see test_downloads
     ]
 
 
@@ -71,6 +72,8 @@ BODIES: dict[str, dict[str, Any]] = {
     "/deployment/create": {"files": {}},
     "/storage/upload/{path}": {"file": "data:,intruder"},
     "/storage/delete/{path}": {"recursive": True},
+    "/storage/copy/{path}": {"destinationPath": "copied"},
+    "/storage/move/{path}": {"destinationPath": "moved"},
     "/key/create": {"name": "intruder", "scopes": ["spaces:read"]},
     "/key/token": {"scopes": ["spaces:read"]},
     "/workspace/create": {"name": "intruder"},
@@ -163,7 +166,7 @@ async def estate(api: Api) -> Estate:
 
 
 def test_the_matrices_cover_what_there_is() -> None:
-    assert len(ENDPOINTS) == 31
+    assert len(ENDPOINTS) == 34
     assert {each.scope for each in ENDPOINTS} == SCOPES | {None, "root"}
     assert all(each.path.startswith("/api/v1/") for each in ENDPOINTS)
     assert {each.method for each in ENDPOINTS} == {"GET", "POST"}
@@ -295,3 +298,12 @@ async def test_an_endpoint_has_one_method_and_the_order_of_judgement(estate: Est
         missing = endpoint.path.format(**dict.fromkeys(estate.names, "nothing"))
         refused(await estate.api.post(missing, **wrong), 400, "BAD_REQUEST", "body")
     assert await estate.dump() == before
+
+
+@one_store
+@over(ENDPOINTS)
+@pytest.mark.parametrize("mark", ["", "@"])
+async def test_an_alias_does_wherever_an_id_does(estate: Estate, endpoint: Endpoint, mark: str) -> None:
+    aliases = {name: mark + ref.removeprefix("@") if ref[0] == "@" else ref for name, ref in estate.aliases.items()}
+    answer = await estate.call(endpoint, aliases, ROOT_SECRET)
+    assert answer.status_code == (400 if endpoint.path.endswith("/activate") else 200), answer.text

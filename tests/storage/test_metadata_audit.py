@@ -10,7 +10,7 @@ import pytest
 
 from storage.audit import MAX_BYTES, bound, files_changed
 from storage.calls import Actor, AuditEntry
-from storage.errors import Conflict
+from storage.errors import Conflict, QuotaExceeded
 from storage.metadata import MetadataStore
 from storage.models import Blob, Deployment, Key, NewDeployment, NewKey, NewSite, NewSpace, PageQuery, Site, Space
 from storage.paths import path_id
@@ -85,6 +85,16 @@ async def put_files(store: MetadataStore, cast: Cast) -> object:
 async def delete_tree(store: MetadataStore, cast: Cast) -> object:
     await store.delete_tree(cast.space.id, "old")
     return cast.space
+
+
+async def copy_files(store: MetadataStore, cast: Cast) -> object:
+    await store.copy_files(cast.space.id, "old", "new")
+    return "new"
+
+
+async def move_files(store: MetadataStore, cast: Cast) -> object:
+    await store.copy_files(cast.space.id, "kept", "moved", move=True)
+    return "moved"
 
 
 async def create_deployment(store: MetadataStore, cast: Cast) -> Deployment:
@@ -166,6 +176,8 @@ CHANGES: list[tuple[Callable[[MetadataStore, Cast], Awaitable[object]], str, Tol
         {"files": {"old/a": make_blob(2).digest, "old/b": make_blob(3).digest}, "count": 2},
         {"files": {}, "count": 2},
     ),
+    (copy_files, "file.copy", {"path": "old"}, {"path": "new", "count": 2}),
+    (move_files, "file.move", {"path": "kept"}, {"path": "moved", "count": 1}),
     (
         create_deployment,
         "deployment.create",
@@ -238,13 +250,21 @@ UNTOLD = {"put_blob", "put_variants"}
 def test_every_verb_that_changes_something_is_among_them() -> None:
     changing = ("create_", "update_", "delete_", "put_", "activate_", "revoke_", "copy_", "move_")
     verbs = {name for name, _ in inspect.getmembers(MetadataStore, inspect.isfunction) if name.startswith(changing)}
-    assert {change.__name__ for change, *_ in CHANGES} == verbs - UNTOLD
+    assert {change.__name__ for change, *_ in CHANGES} - {"move_files"} == verbs - UNTOLD
 
 
 async def test_what_the_server_does_itself_is_told_as_such(metadata: MetadataStore, cast: Cast) -> None:
     await create_space(metadata, cast)
     (entry,) = (await metadata.list_audit("acme", PageQuery())).items
     assert (entry.actor_kind, entry.actor_key_id, entry.request_id) == ("system", None, None)
+
+
+async def test_a_copy_is_limited_and_a_move_is_not(metadata: MetadataStore, cast: Cast) -> None:
+    await metadata.update_workspace("acme", {"max_files": 3})
+    with pytest.raises(QuotaExceeded):
+        await metadata.copy_files(cast.space.id, "old", "new")
+    assert await metadata.copy_files(cast.space.id, "old", "new", move=True) == 2
+    assert (await metadata.measure_workspace("acme")).files == 3
 
 
 async def test_what_changes_nothing_or_is_refused_is_not_told(metadata: MetadataStore, cast: Cast) -> None:
