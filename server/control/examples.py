@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from server.control import explanations
+
 _SPACE = "space_01kq3v5x9fym7c0k2tq8d5n4jw6ah1z3be9g"
 _SITE = "site_01kq3v6b2hm4s8d0r1x5y7w9c3kf6ta2ne8z"
 _DEPLOYMENT = "deployment_01kq3v7d5jq9w2e4t6y8m0n1b3xc5zahs7fk"
@@ -110,6 +112,7 @@ EXAMPLES: Mapping[str, Any] = {
         ],
         "unlisted": 0,
     },
+    "ExplanationView": explanations.EXAMPLE,
     "EntryView": {
         "id": "Z3VpZGUvaW5kZXguaHRtbA",
         "path": "guide/index.html",
