@@ -18,7 +18,7 @@ router = APIRouter(route_class=ControlRoute, tags=["Audit"])
 
 
 # The list of scopes is closed, and who may make keys may know what is done with them.
-@router.get("/audit/list", **declare("keys:write", ListView[AuditView], also=RECORDS, confinable=True))
+@router.get("/audit/list", **declare("keys:write", ListView[AuditView], also=RECORDS, statuses=(404,), confinable=True))
 async def list_audit(
     query: CurrentListQuery,
     call: CurrentCall,

@@ -70,7 +70,7 @@ class TokenFields(Body):
     expires_at: Expiry = None
 
 
-@router.post("/key/create", **declare("keys:write", NewKeyView, secret=True))
+@router.post("/key/create", **declare("keys:write", NewKeyView, statuses=(404,), secret=True))
 async def create_key(body: NewKeyFields, call: CurrentCall) -> Response:
     """Create a secret key. The answer is the only time that its secret is shown."""
     scopes: frozenset[str] = frozenset(body.scopes)
@@ -92,7 +92,7 @@ async def create_key(body: NewKeyFields, call: CurrentCall) -> Response:
     return call.answer(NewKeyView(id=key.id, secret=secret))
 
 
-@router.get("/key/list", **declare("keys:write", ListView[KeyView], also=RECORDS))
+@router.get("/key/list", **declare("keys:write", ListView[KeyView], also=RECORDS, statuses=(404,)))
 async def list_keys(
     query: CurrentListQuery,
     call: CurrentCall,
@@ -111,7 +111,7 @@ async def revoke_key(keyId: str, body: NoFields, call: CurrentCall) -> Response:
     return call.answer_id(key.id)
 
 
-@router.post("/key/token", **declare("any", NewTokenView, secret=True))
+@router.post("/key/token", **declare("any", NewTokenView, statuses=(404,), secret=True))
 async def create_token(body: TokenFields, call: CurrentCall) -> Response:
     """Make a token, a JWT, that has some of the key's scopes for a while. Revoking the key ends its tokens too."""
     caller, now = call.caller, call.config.clock()

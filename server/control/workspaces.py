@@ -6,7 +6,7 @@ from dataclasses import asdict
 from typing import Annotated, TypeAlias, cast
 
 from fastapi import APIRouter
-from pydantic import Field
+from pydantic import BeforeValidator, Field
 from starlette.responses import Response
 
 from server.control.call import CurrentCall
@@ -21,7 +21,13 @@ router = APIRouter(route_class=ControlRoute, tags=["Workspaces"])
 
 MAX_LIMIT = 2**53 - 1  # what any JSON parser can carry
 
-Limit: TypeAlias = Annotated[int, Field(ge=0, le=MAX_LIMIT)] | None
+
+def _whole(value: object) -> object:
+    """JSON knows one kind of number: 3.0 is a whole one."""
+    return int(value) if isinstance(value, float) and value.is_integer() else value
+
+
+Limit: TypeAlias = Annotated[Annotated[int, Field(ge=0, le=MAX_LIMIT)] | None, BeforeValidator(_whole)]
 
 
 class WorkspaceFields(Body):

@@ -170,7 +170,9 @@ def test_the_matrices_cover_what_there_is() -> None:
     assert {each.scope for each in ENDPOINTS} == SCOPES | {None, "root"}
     assert all(each.path.startswith("/api/v1/") for each in ENDPOINTS)
     assert {each.method for each in ENDPOINTS} == {"GET", "POST"}
-    assert {each.path for each in ENDPOINTS if each.confinable} == {"/api/v1/space/list", "/api/v1/audit/list"}
+    assert {each.path for each in ENDPOINTS if each.confinable} == {
+        f"/api/v1/{name}" for name in ("space/list", "space/export", "audit/list")
+    }
 
 
 async def test_a_dump_sees_every_change(estate: Estate) -> None:

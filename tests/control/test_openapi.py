@@ -41,8 +41,9 @@ def check(value: Any, schema: Any) -> None:
         ("exportSpaces", {200, 400, 401, 403, 429, 500, 503}),
         ("createSpace", {200, 400, 401, 403, 409, 413, 415, 429, 500, 503}),
         ("fetchSpace", {200, 400, 401, 403, 404, 429, 500, 503}),
-        ("deleteSpace", {200, 400, 401, 403, 404, 413, 415, 429, 500, 503}),
+        ("deleteSpace", {200, 400, 401, 403, 404, 409, 413, 415, 429, 500, 503}),
         ("updateSite", {200, 400, 401, 403, 404, 409, 413, 415, 429, 500, 503}),
+        ("createKey", {200, 400, 401, 403, 404, 413, 415, 429, 500, 503}),
         ("uploadFile", {200, 400, 401, 403, 404, 413, 429, 500, 503}),
         ("downloadFile", {200, 206, 304, 400, 401, 403, 404, 412, 416, 429, 500, 503}),
         ("downloadByLink", {200, 206, 304, 400, 403, 404, 412, 416, 500, 503}),
@@ -91,11 +92,13 @@ def test_every_parameter_and_body_has_an_example(name: str) -> None:
 
 def test_headers_of_certain_answers() -> None:
     def headers(name: str, status: int) -> set[str]:
-        return set(resolve(OPERATIONS[name]["responses"][str(status)])["headers"]) - {"X-Request-Id", "Cache-Control"}
+        everywhere = {"X-Request-Id", "Cache-Control", "RateLimit", "RateLimit-Policy"}
+        return set(resolve(OPERATIONS[name]["responses"][str(status)])["headers"]) - everywhere
 
     assert headers("exportSpaces", 200) == headers("listFolder", 200) == {"X-Cursor"}
-    assert headers("fetchSpace", 200) == set()
+    assert headers("fetchSpace", 200) == headers("createKey", 200) == headers("uploadFile", 200) == set()
+    assert headers("createSpace", 200) == {"Idempotency-Replayed"}
     assert headers("downloadFile", 206) == {"Content-Range", "ETag", "Last-Modified"}
     assert headers("downloadFile", 416) == {"Content-Range"}
     assert headers("listSpaces", 401) == {"WWW-Authenticate"}
-    assert headers("listSpaces", 503) == {"Retry-After"}
+    assert headers("listSpaces", 429) == headers("listSpaces", 503) == {"Retry-After"}

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
+from server.control.app import create_app
 from server.control.auth import SCOPES
-from tests.control.api import OTHER_WORKSPACE, WORKSPACE, Api, one_store, refused
+from tests.control.api import OTHER_WORKSPACE, ROOT_SECRET, WORKSPACE, Api, one_store, port_of, refused, served
+from tests.control.conftest import Setup
 from tests.control.test_deployments import create, manifest
 
 
@@ -33,7 +36,7 @@ async def test_a_workspace_from_creation_to_update(api: Api) -> None:
         "requestsPerMinute": None,
         "usage": {"sites": 0, "files": 0, "bytes": 0},
     }
-    update = {"name": None, "maxSites": None, "maxFiles": 10, "maxBytes": 1_000_000, "requestsPerMinute": 6000}
+    update = {"name": None, "maxSites": None, "maxFiles": 10.0, "maxBytes": 1_000_000, "requestsPerMinute": 6000}
     assert await api.created("workspace/acme/update", update) == workspace
     listed = await api.fetched("workspace/list?order=asc")
     assert [item["id"] for item in listed["items"]] == sorted([workspace, WORKSPACE])
@@ -50,6 +53,15 @@ async def test_the_default_workspace_is_one(api: Api) -> None:
     await api.site(space)
     fetched = await api.fetched(f"workspace/{WORKSPACE}/fetch")
     assert (fetched["name"], fetched["usage"]) == ("default", {"sites": 1, "files": 1, "bytes": 5})
+
+
+@one_store
+async def test_a_default_workspace_that_is_not_there(setup: Setup, api: Api) -> None:
+    """It is made when the server starts; a store that was put in its place may lack it."""
+    config = replace(setup.config, default_workspace_id="workspace_none")
+    async with served(create_app(api.metadata, api.blobs, config)) as server:
+        url = f"http://127.0.0.1:{port_of(server)}/api/v1/space/list"
+        refused(await api.http.get(url, headers={"Authorization": f"Bearer {ROOT_SECRET}"}), 404, "NOT_FOUND")
 
 
 async def test_an_alias_is_unique(api: Api) -> None:
