@@ -116,16 +116,16 @@ def list_(
     """List the workspace's keys, the oldest first. Secrets are not kept, and so not shown."""
     connection = connect(url, key, data_dir)
 
-    async def run() -> list[dict[str, Any]]:
+    async def run() -> None:
         async with Client(connection.endpoint) as client:
-            return [item async for item in client.list_keys(workspace)]
+            items = [item async for item in client.list_keys(workspace)]
+        if json:
+            console.print_json({"items": items})
+        else:
+            rows = [(item["id"], printable(item["name"]), " ".join(item["scopes"]), _state(item)) for item in items]
+            console.print_table([("id", "name", "scopes", "state"), *rows])
 
-    items = asyncio.run(run())
-    if json:
-        console.print_json({"items": items})
-    else:
-        rows = [(item["id"], printable(item["name"]), " ".join(item["scopes"]), _state(item)) for item in items]
-        console.print_table([("id", "name", "scopes", "state"), *rows])
+    asyncio.run(run())
 
 
 def _state(item: Mapping[str, Any]) -> str:
@@ -148,6 +148,6 @@ def revoke(
     async def run() -> None:
         async with Client(connection.endpoint) as client:
             await client.revoke_key(key_id)
+        console.print_note(f"Key {key_id} is revoked.")
 
     asyncio.run(run())
-    console.print_note(f"Key {key_id} is revoked.")

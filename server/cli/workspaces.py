@@ -72,13 +72,13 @@ def create(
     fields = _fields(alias, name, max_sites, max_files, max_bytes, requests_per_minute)
     connection = connect(url, key, data_dir)
 
-    async def run() -> str:
+    async def run() -> None:
         async with Client(connection.endpoint) as client:
-            return await client.create_workspace(fields)
+            workspace_id = await client.create_workspace(fields)
+        typer.echo(workspace_id)
+        console.print_note(f"Next: a key for it, with `spacelane key create --workspace {alias or workspace_id}`.")
 
-    workspace_id = asyncio.run(run())
-    typer.echo(workspace_id)
-    console.print_note(f"Next: a key for it, with `spacelane key create --workspace {alias or workspace_id}`.")
+    asyncio.run(run())
 
 
 def list_(
@@ -87,16 +87,16 @@ def list_(
     """List every workspace and its limits."""
     connection = connect(url, key, data_dir)
 
-    async def run() -> list[dict[str, Any]]:
+    async def run() -> None:
         async with Client(connection.endpoint) as client:
-            return [item async for item in client.list_workspaces()]
+            items = [item async for item in client.list_workspaces()]
+        if json:
+            console.print_json({"items": items})
+        else:
+            rows = [(item["id"], item["alias"] or "", printable(item["name"]), _limits(item)) for item in items]
+            console.print_table([("id", "alias", "name", "limits"), *rows])
 
-    items = asyncio.run(run())
-    if json:
-        console.print_json({"items": items})
-    else:
-        rows = [(item["id"], item["alias"] or "", printable(item["name"]), _limits(item)) for item in items]
-        console.print_table([("id", "alias", "name", "limits"), *rows])
+    asyncio.run(run())
 
 
 def update(
@@ -122,9 +122,9 @@ def update(
     async def run() -> None:
         async with Client(connection.endpoint) as client:
             await client.update_workspace(ref, fields)
+        console.print_note(f"Workspace {ref} is changed.")
 
     asyncio.run(run())
-    console.print_note(f"Workspace {ref} is changed.")
 
 
 def _fields(alias: str | None, name: str | None, *limits: str | None) -> dict[str, object]:

@@ -105,6 +105,13 @@ class TestRates:
         assert not counted.look("key", "19", 1).allowed
         assert counted.look("key", "busy", 100).left == 80
 
+    def test_what_is_kept_is_for_moving_windows_only(self) -> None:
+        windows: Any = Rates(Clock())._windows.storage
+        calls = {"incr": ("a", 60), "get": ("a",), "get_expiry": ("a",), "check": (), "reset": (), "clear": ("a",)}
+        for name, arguments in calls.items():
+            with pytest.raises(NotImplementedError):
+                getattr(windows, name)(*arguments)
+
     def test_headers(self) -> None:
         counted = Rates(Clock())
         first = counted.count("key", "a", 600)
