@@ -98,7 +98,8 @@ RESTARTS = "spacelane_process_restarts_total"
 # Of these none can be told to rise: processes come and go, and a new worker has nothing in its cache.
 STILL = {
     "process_cpu_seconds_total", "process_max_fds", "process_open_fds", "process_resident_memory_bytes",
-    "process_start_time_seconds", "process_virtual_memory_bytes", "spacelane_api_requests_total", "spacelane_cache_bytes", "spacelane_serving",
+    "process_start_time_seconds", "process_virtual_memory_bytes", "spacelane_api_requests_total",
+    "spacelane_cache_bytes", "spacelane_serving",
 }  # fmt: skip
 
 
