@@ -18,6 +18,8 @@ from urllib.parse import parse_qsl
 from pydantic import BeforeValidator, ByteSize, Field, SecretStr, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, NoDecode, PydanticBaseSettingsSource, SettingsConfigDict
 
+from server.token_secrets import find_problem
+
 ENV_PREFIX = "SPACELANE_"
 CONFIG_FILE = "spacelane.toml"
 MIN_ROOT_KEY = 8  # characters; enough to catch an empty or mistaken variable, the text asks for far more
@@ -104,6 +106,7 @@ def _check_database_url(url: str) -> None:
 
 ListenAddress = Annotated[Address, BeforeValidator(parse_address)]
 DomainList = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_split_commas)]
+SecretList = Annotated[tuple[SecretStr, ...], NoDecode, BeforeValidator(_split_commas)]
 
 
 class Settings(BaseSettings):
@@ -138,6 +141,10 @@ class Settings(BaseSettings):
     root_key: SecretStr | None = Field(
         default=None, description="A secret accepted as a full key, for containers and scripts; unset: one is made."
     )
+    token_secrets: SecretList | None = Field(
+        default=None,
+        description="What tokens are signed with, and behind a comma what they were before; unset: one is made.",
+    )
     cache_bytes: ByteSize = Field(
         default=ByteSize(128 * 1024 * 1024),
         ge=0,
@@ -153,6 +160,16 @@ class Settings(BaseSettings):
     )
     access_log_format: Literal["json", "combined"] = Field(
         default="json", description="json: an object a line; combined: as Apache and nginx write it."
+    )
+    requests_per_minute: int = Field(
+        default=60_000, ge=0, description="API calls a minute of one key and the tokens it made; 0: no limit."
+    )
+    bad_credentials_per_minute: int = Field(
+        default=100, ge=1, description="Bad keys and tokens from one address, before it has to wait."
+    )
+    audit_days: int = Field(default=365, ge=1, description="Days for which the audit log is kept.")
+    blob_grace_hours: int = Field(
+        default=24, ge=1, le=24 * 366, description="Hours for which contents that nothing refers to are kept."
     )
     log_level: Literal["debug", "info", "warning", "error"] = Field(default="info", description="How much is logged.")
 
@@ -177,6 +194,13 @@ class Settings(BaseSettings):
             raise ValueError(f"is shorter than {MIN_ROOT_KEY} characters: use what `openssl rand -hex 32` prints")
         return value
 
+    @field_validator("token_secrets")
+    @classmethod
+    def _check_token_secrets(cls, value: tuple[SecretStr, ...] | None) -> tuple[SecretStr, ...] | None:
+        if value is not None and (problem := find_problem([secret.get_secret_value() for secret in value])):
+            raise ValueError(problem)
+        return value
+
     @model_validator(mode="after")
     def _check_tls(self) -> Settings:
         if (self.tls_cert is None) != (self.tls_key is None):
@@ -192,6 +216,11 @@ class Settings(BaseSettings):
     def worker_count(self) -> int:
         """`workers`, with 0 resolved to the number of cores this process may use."""
         return self.workers or len(os.sched_getaffinity(0))
+
+    @property
+    def grace_seconds(self) -> float:
+        """`blob_grace_hours` in seconds."""
+        return self.blob_grace_hours * 3600.0
 
     @classmethod
     def settings_customise_sources(
@@ -267,7 +296,7 @@ def _show(name: str, value: object) -> str:
     match value:
         case None:
             return "(unset)"
-        case SecretStr():
+        case SecretStr() | (SecretStr(), *_):
             return "(secret)"
         case ByteSize():
             return value.human_readable()

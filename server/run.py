@@ -12,24 +12,31 @@ import fcntl
 import hashlib
 import http.client
 import os
+import secrets
 import socket
 import sys
 import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import TypeVar
 
 from server import supervisor, worker
 from server.access_log import AccessLogError, check_access_log
+from server.certificate import read_certificate
 from server.config import Address, Settings
 from server.control.config import DEFAULT_WORKSPACE_ID
 from server.doors.tls import TlsError
 from server.logs import configure_logging, get_logger
 from server.node import NodeMap, NodeMapError
-from server.root_key import ROOT_KEY_FILE, RootKeyError, make_root_key
+from server.root_key import LINK_KEY_FILE, ROOT_KEY_FILE, RootKeyError, make_root_key
 from server.stores import migrate_stores, open_stores
 from server.tasks import Task
+from server.token_secrets import TOKEN_SECRETS_FILE, make_token_secrets
 from storage.errors import StorageError
+from storage.ids import new_secret
+
+T = TypeVar("T")
 
 LOCK_FILE = "lock"
 BACKLOG = 4096
@@ -47,18 +54,28 @@ def serve(settings: Settings, on_ready: Callable[[Settings], None] | None = None
     configure_logging(settings.log_level)
     os.umask(0o077)  # whatever is made here is the operator's own
     try:
-        worker.tls_context(settings)  # so that a bad certificate is told before anything starts
+        _check_certificate(settings)
         _lock(settings.data_dir)
         check_access_log(settings.access_log, settings.data_dir)
         edge, control = _bind(settings.edge), _bind(settings.control)
-        root_key_hash = _prepare(settings)
+        root_key_hash, token_secrets = _prepare(settings)
     except (StartError, StorageError, NodeMapError, TlsError, AccessLogError) as exc:
         print(f"spacelane cannot start: {exc}", file=sys.stderr)
         return 1
     settings = settings.model_copy(update={"edge": _bound(edge), "control": _bound(control)})
-    task = Task(settings=settings, edge=edge, control=control, root_key_hash=root_key_hash)
+    task = Task(settings=settings, edge=edge, control=control, root_key_hash=root_key_hash, token_secrets=token_secrets)
     threading.Thread(target=_announce, args=(settings, on_ready), daemon=True).start()
     return supervisor.run(task, settings.worker_count)
+
+
+def _check_certificate(settings: Settings) -> None:
+    """So that a bad one is told before anything starts."""
+    worker.tls_context(settings)
+    if settings.tls_cert is not None:
+        try:
+            read_certificate(settings.tls_cert)
+        except ValueError as exc:
+            raise StartError(f"the certificate {settings.tls_cert}: {exc}") from exc
 
 
 def _lock(directory: Path) -> None:
@@ -73,21 +90,34 @@ def _lock(directory: Path) -> None:
         raise StartError(f"the data directory {directory}: {exc.strerror}; choose another with --data-dir") from exc
 
 
-def _prepare(settings: Settings) -> str:
-    """Make what is missing; the hash of the root key."""
+def _prepare(settings: Settings) -> tuple[str, tuple[str, ...]]:
+    """Make what is missing; the hash of the root key, and what tokens are signed with."""
     directory = settings.data_dir
-    try:
-        secret = settings.root_key.get_secret_value() if settings.root_key else make_root_key(directory / ROOT_KEY_FILE)
-    except OSError as exc:
-        raise StartError(f"the root key {directory / ROOT_KEY_FILE}: {exc.strerror}") from exc
-    except RootKeyError as exc:
-        raise StartError(f"{exc}; delete it, so that a new root key is made") from exc
+    secret = settings.root_key.get_secret_value() if settings.root_key else _make_key(directory / ROOT_KEY_FILE)
+    _make_key(directory / LINK_KEY_FILE, secrets.token_hex)
+    given = tuple(each.get_secret_value() for each in settings.token_secrets or ())
+    path = directory / TOKEN_SECRETS_FILE
+    token_secrets = given or _made(path, lambda: make_token_secrets(path))
     try:
         revision = asyncio.run(_prepare_stores(settings))
     except ValueError as exc:  # of the database's URL, what only the store knows
         raise StartError(f"database_url: {exc}; give another with --database-url") from exc
     NodeMap.create(directory / worker.NODE_FILE, settings.worker_count, revision).close()
-    return hashlib.sha256(secret.encode()).hexdigest()
+    return hashlib.sha256(secret.encode()).hexdigest(), token_secrets
+
+
+def _make_key(path: Path, new: Callable[[], str] = new_secret) -> str:
+    return _made(path, lambda: make_root_key(path, new))
+
+
+def _made(path: Path, make: Callable[[], T]) -> T:
+    """What is in the file, or was put there now."""
+    try:
+        return make()
+    except OSError as exc:
+        raise StartError(f"the key {path}: {exc.strerror}") from exc
+    except RootKeyError as exc:
+        raise StartError(f"{exc}; delete it, so that a new one is made") from exc
 
 
 async def _prepare_stores(settings: Settings) -> int:

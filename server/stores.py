@@ -13,6 +13,8 @@ from storage.local import LocalBlobs
 from storage.metadata import MetadataStore
 from storage.sql import migrate, open_sql
 
+BLOBS = "blobs"  # of the data directory
+
 
 @dataclass(frozen=True, slots=True)
 class Stores:
@@ -39,6 +41,6 @@ async def open_stores(
     """The stores, until the block ends. `announce` is told each revision that is written through them."""
     metadata = await open_sql(database_url(settings), announce=announce)
     try:
-        yield Stores(metadata, LocalBlobs(settings.data_dir / "blobs"))
+        yield Stores(metadata, LocalBlobs(settings.data_dir / BLOBS))
     finally:
         await metadata.close()

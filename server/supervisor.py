@@ -53,7 +53,7 @@ async def _supervise(task: Task, workers: int, totals: Totals) -> None:
         keepers = [Keeper(task, first=lambda: Here(task), crashed=crashed, reloaded=reloaded)]
     else:
         totals.claim(SUPERVISOR, os.getpid())
-        parts = [replace(task, control=None, slot=slot) for slot in range(workers)]
+        parts = [replace(task, control=None, token_secrets=(), slot=slot) for slot in range(workers)]
         keepers = [Keeper(part, crashed=crashed, reloaded=reloaded) for part in (*parts, replace(task, edge=None))]
     keepers.append(Keeper(compressor(task), crashed=crashed, reloaded=reloaded))
     async with asyncio.TaskGroup() as group:

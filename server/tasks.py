@@ -20,6 +20,7 @@ class Task:
     control: socket.socket | None = None
     compress: bool = False
     root_key_hash: str = ""
+    token_secrets: tuple[str, ...] = ()  # of the control API
     slot: int = 0  # of the edge
 
     @property
@@ -36,9 +37,9 @@ class Task:
 
     def dump(self) -> str:
         """One line of JSON; the sockets by their descriptors."""
-        settings = self.settings.model_dump(mode="json", exclude={"root_key"})
+        settings = self.settings.model_dump(mode="json", exclude={"root_key", "token_secrets"})
         settings.update(edge=str(self.settings.edge), control=str(self.settings.control))
-        plain = {"compress": self.compress, "root_key_hash": self.root_key_hash, "slot": self.slot}
+        plain = {name: getattr(self, name) for name in ("compress", "root_key_hash", "token_secrets", "slot")}
         sockets = {name: sock.fileno() for name, sock in self.sockets.items()}
         return json.dumps({"settings": settings, "sockets": sockets, **plain})
 
@@ -48,9 +49,10 @@ class Task:
         data = json.loads(text)
         sockets = {name: socket.socket(fileno=number) for name, number in data.pop("sockets").items()}
         settings = Settings(**data.pop("settings"))
+        data["token_secrets"] = tuple(data["token_secrets"])
         return cls(settings=settings, edge=sockets.get("edge"), control=sockets.get("control"), **data)
 
 
 def compressor(task: Task) -> Task:
     """The part of a server's work that is done behind everybody's back."""
-    return replace(task, edge=None, control=None, compress=True)
+    return replace(task, edge=None, control=None, token_secrets=(), compress=True)

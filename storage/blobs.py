@@ -8,7 +8,7 @@ of a file name.
 from __future__ import annotations
 
 import re
-from collections.abc import AsyncIterable, AsyncIterator
+from collections.abc import AsyncIterable, AsyncIterator, Sequence
 from typing import Protocol
 
 from storage.errors import Invalid
@@ -88,6 +88,15 @@ class BlobStore(Protocol):
         cannot be opened."""
         ...
 
-    async def delete(self, digest: Digest) -> None:
-        """Forget it; harmless if it is not there. Only a collector that knows nobody refers to it may call this."""
+    def list_stored(self, unchanged_for: float) -> AsyncIterator[Sequence[Blob]]:
+        """What was last put at least so many seconds ago, some at a time, in no order; what is put or deleted meanwhile
+        may be left out."""
+        ...
+
+    async def delete(self, digest: Digest, *, unchanged_for: float = 0.0) -> bool:
+        """Forget it, unless it was put within so many seconds; whether that was done. Harmless if it is not there.
+
+        Only a collector that knows that nobody refers to it may call this. It is one step beside any `put` of the same
+        content: either the put finds it and it stays, or the put keeps it anew.
+        """
         ...

@@ -8,15 +8,17 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 from storage.clock import stamp
-from storage.errors import Conflict, Invalid
+from storage.errors import Conflict, Invalid, NotFound, QuotaExceeded
 from storage.ids import new_id
 from storage.models import (
     SERVED_FIELDS,
+    Blob,
     Deployment,
     Entry,
+    File,
     Key,
     Meta,
     Millis,
@@ -29,14 +31,60 @@ from storage.models import (
     SitePatch,
     Space,
     SpacePatch,
+    Workspace,
+    WorkspacePatch,
     merge_meta,
 )
-from storage.paths import join
+from storage.paths import check_moved, join
 
 T = TypeVar("T")
 
 # The name the API gives a field that names a file, and the field of a Site.
 _NAMED_FILES = (("index", "named_index"), ("notFound", "named_not_found"))
+
+
+class Quota(NamedTuple):
+    """A limit of a workspace on what it keeps: its field, what the API calls it, what makes room."""
+
+    field: str
+    label: str
+    remedy: str
+
+
+SITES = Quota("max_sites", "maxSites", "delete a site")
+FILES = Quota("max_files", "maxFiles", "delete files")
+# Content that was replaced can still be gone back to, and counts.
+BYTES = Quota("max_bytes", "maxBytes", "delete spaces that are no longer needed (older versions of files count too)")
+
+
+def check_quota(quota: Quota, workspace: Workspace, after: int) -> None:
+    """Raises `QuotaExceeded` if `after` is more than the workspace's limit."""
+    allowed = getattr(workspace, quota.field)
+    if allowed is not None and after > allowed:
+        raise QuotaExceeded(quota.label, allowed, quota.remedy)
+
+
+def make_workspace(new: WorkspacePatch, now: Millis, id: str | None = None) -> Workspace:
+    """Raises `Invalid` (text that UTF-8 cannot carry)."""
+    empty = Workspace(
+        id=id or new_id("workspace"),
+        alias=None,
+        name="",
+        max_sites=None,
+        max_files=None,
+        max_bytes=None,
+        requests_per_minute=None,
+        created_at=now,
+        updated_at=now,
+    )
+    return patch_workspace(empty, new, now)
+
+
+def patch_workspace(workspace: Workspace, patch: WorkspacePatch, now: Millis) -> Workspace:
+    """`workspace` with `patch` over it; raises as `make_workspace` does."""
+    patched = replace(workspace, **patch, updated_at=now)
+    _check_text({"alias": patched.alias, "name": patched.name})
+    return patched
 
 
 def make_key(new: NewKey, now: Millis) -> Key:
@@ -191,6 +239,33 @@ def must_match_base(deployment: Deployment) -> bool:
 def changed_meanwhile(path: str, base: int) -> Conflict:
     """The error for a merge that would."""
     return Conflict("file", "path", path, f"{path!r} changed after revision {base}, which the deployment is based on")
+
+
+def refuse_copy(path: str, destination: str, octets: int, slashes: int, *, is_folder: bool) -> None:
+    """Raises `Invalid` if what is at `path` cannot be put at `destination`. `octets` and `slashes` are the most that
+    the path of any of its files has."""
+    field = "destinationPath"
+    if destination == path:
+        raise Invalid(field, "is the path itself: name another")
+    if is_folder and destination.startswith(f"{path}/"):
+        raise Invalid(field, f"lies in {path!r}, the folder that would be put there: name one outside of it")
+    check_moved(field, destination, octets - len(path.encode()), slashes - path.count("/"))
+
+
+def plan_copy(files: Sequence[File], path: str, destination: str) -> tuple[dict[str, Blob], list[str]]:
+    """What a copy puts, by path, and the originals, out of what is live at `path` and below it.
+
+    Raises `NotFound`, and what `refuse_copy` does.
+    """
+    single = [file for file in files if file.path == path]
+    chosen = single or files
+    if not chosen:
+        raise NotFound("file", path)
+    octets = max(len(file.path.encode()) for file in chosen)
+    slashes = max(file.path.count("/") for file in chosen)
+    refuse_copy(path, destination, octets, slashes, is_folder=not single)
+    copies = {destination + file.path.removeprefix(path): Blob(digest=file.digest, size=file.size) for file in chosen}
+    return copies, [file.path for file in chosen]
 
 
 def meta_text(value: object) -> str | None:

@@ -43,7 +43,15 @@ class TooLarge(StorageError):
 
 
 class QuotaExceeded(StorageError):
-    """A limit of the workspace is used up. Nothing was written."""
+    """More than the workspace's `limit`, so called by the API, allows. Nothing was written."""
+
+    def __init__(self, limit: str, allowed: int, remedy: str) -> None:
+        super().__init__(
+            f"This would pass the workspace's {limit} of {allowed}: {remedy}, or ask whoever runs this server to "
+            "raise it"
+        )
+        self.limit = limit
+        self.allowed = allowed
 
 
 class Unavailable(StorageError):

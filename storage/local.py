@@ -5,17 +5,22 @@ A put:
 1. gathers up to 256 KiB in memory: a body that ends by then costs one thread hop in all, and no write if it is there;
 2. hashes and writes what is longer to a file in `tmp`, on the same file system, one hop for each 256 KiB;
 3. flushes the file, renames it to its digest and flushes the directory: visible whole and durable, or not at all.
+
+How old a content is, its file's modification time says. Puts share a lock for the instant in which that time or the
+name changes, deletions hold it alone, so that nothing goes which a put has just found. The lock is a file's, for
+processes that share the directory over a network too. Ages are measured by the file system's own clock.
 """
 
 from __future__ import annotations
 
 import asyncio
 import errno
+import fcntl
 import hashlib
 import os
 import secrets
 import time
-from collections.abc import AsyncIterable, AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterable, AsyncIterator, Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from io import FileIO
 from pathlib import Path
@@ -30,6 +35,9 @@ from storage.models import Blob, Digest
 CHUNK_BYTES = 256 * 1024
 LEFTOVER_SECONDS = 24 * 60 * 60  # a temporary file that nobody has written to for so long is a crash's
 
+LOCK_FILE = "lock"
+
+_FOLDERS = tuple(f"{number:02x}" for number in range(256))
 _SCRATCH = bytearray(1)
 
 T = TypeVar("T")
@@ -44,11 +52,13 @@ class LocalBlobs:
     def __init__(self, directory: Path) -> None:
         self._directory = directory
         self._temporary = directory / "tmp"
+        self._lock = directory / LOCK_FILE
         with _medium():
             directory.mkdir(mode=0o700, parents=True, exist_ok=True)
             # Made now, so that a put has one directory to flush and a missing one tells that the medium is gone.
-            for name in ("tmp", *(f"{number:02x}" for number in range(256))):
+            for name in ("tmp", *_FOLDERS):
                 (directory / name).mkdir(exist_ok=True)
+            (directory / LOCK_FILE).touch(mode=0o600)
             _flush(directory)
             _sweep(self._temporary)
 
@@ -56,7 +66,7 @@ class LocalBlobs:
         self, chunks: AsyncIterable[bytes], *, limit: int | None = None, expected: Digest | None = None
     ) -> Blob:
         """See `BlobStore`. A cancellation that arrives during the last flush may find the content kept, whole."""
-        upload = _Upload(self._temporary / secrets.token_hex(16))
+        upload = _Upload(self._temporary / secrets.token_hex(16), self._lock)
         pending = bytearray()
         size = 0
         try:
@@ -101,9 +111,13 @@ class LocalBlobs:
             return None
         return reader
 
-    async def delete(self, digest: Digest) -> None:
-        with _medium(), suppress(FileNotFoundError):
-            await aiofiles.os.unlink(self._path(digest))
+    async def list_stored(self, unchanged_for: float) -> AsyncIterator[Sequence[Blob]]:
+        before = await _run_to_end(_tell_time, self._lock) - unchanged_for
+        for name in _FOLDERS:
+            yield await _run_to_end(_list_folder, self._directory / name, before)
+
+    async def delete(self, digest: Digest, *, unchanged_for: float = 0.0) -> bool:
+        return await _run_to_end(_delete, self._path(digest), self._lock, unchanged_for)
 
     def _name(self, digest: Digest) -> str:
         return f"{self._directory}/{parse_digest(digest)[:2]}/{digest[2:]}"
@@ -173,8 +187,9 @@ class LocalReader:
 class _Upload:
     """A body on its way to the disk. Every method waits for the disk: one thread at a time."""
 
-    def __init__(self, temporary: Path) -> None:
+    def __init__(self, temporary: Path, lock: Path) -> None:
         self._temporary = temporary
+        self._lock = lock
         self._hash = hashlib.sha256()
         self._file: FileIO | None = None
 
@@ -189,12 +204,13 @@ class _Upload:
         if expected not in (None, digest):
             raise Invalid("digest", f"is not the content's, which is {digest}: upload the file that it was made from")
         path = path_of(digest)
-        if self._file is not None or not _refresh(path, rest):
+        if self._file is not None or not _refresh(path, rest, self._lock):
             file = self._write(rest)
             os.fsync(file.fileno())
             file.close()
-            # Over what may be there: the same bytes, or ones that the disk has damaged.
-            os.replace(self._temporary, path)
+            with _locked(self._lock, fcntl.LOCK_SH):
+                # Over what may be there: the same bytes, or ones that the disk has damaged.
+                os.replace(self._temporary, path)
         _flush(path.parent)  # also where it was there: whoever renamed it may not have come to this yet
         return digest
 
@@ -214,12 +230,13 @@ class _Upload:
         return self._file
 
 
-def _refresh(path: Path, content: bytearray) -> bool:
+def _refresh(path: Path, content: bytearray, lock: Path) -> bool:
     """Whether `path` holds `content` already; then its age starts anew. What cannot be read is written again."""
     try:
         if path.read_bytes() != content:
             return False
-        os.utime(path)
+        with _locked(lock, fcntl.LOCK_SH):
+            os.utime(path)
     except OSError:
         return False
     return True
@@ -231,6 +248,46 @@ def _touch(descriptor: int, start: int, stop: int) -> None:
         os.pread(descriptor, stop - start, start)
     finally:
         os.close(descriptor)
+
+
+@contextmanager
+def _locked(lock: Path, how: int) -> Iterator[None]:
+    """Hold the lock, which is each opening's own: threads keep each other out, too."""
+    descriptor = os.open(lock, os.O_RDWR)
+    try:
+        fcntl.flock(descriptor, how)
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def _tell_time(lock: Path) -> float:
+    """The file system's time, which on a network is not this machine's."""
+    os.utime(lock)
+    return lock.stat().st_mtime
+
+
+def _delete(path: Path, lock: Path, unchanged_for: float) -> bool:
+    with _locked(lock, fcntl.LOCK_EX):
+        try:
+            if _tell_time(lock) - path.stat().st_mtime < unchanged_for:
+                return False
+            path.unlink()
+        except FileNotFoundError:
+            _check_folder(path)
+            return False
+    return True
+
+
+def _list_folder(folder: Path, before: float) -> list[Blob]:
+    """The blobs in it that are no newer than `before`."""
+    found = []
+    for entry in os.scandir(folder):
+        with suppress(FileNotFoundError):  # deleted meanwhile
+            facts = entry.stat()
+            if facts.st_mtime <= before:
+                found.append(Blob(digest=folder.name + entry.name, size=facts.st_size))
+    return found
 
 
 def _flush(directory: Path) -> None:

@@ -4,13 +4,17 @@
 transaction: all of it or nothing, and, save for keys and blobs, it draws the next revision and appends to the change
 log in that same transaction. Revisions become visible in order: who has seen revision N has seen all before it.
 Every verb raises `Unavailable` if the store cannot be reached.
+
+A verb that makes a workspace have more sites or live files, or possess more bytes, raises `QuotaExceeded` if that is
+more than the workspace's limit, however many do so at once.
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence, Set
 from typing import Protocol
 
+from storage.calls import Actor, Attempt, AuditEntry
 from storage.models import (
     Blob,
     Change,
@@ -33,7 +37,9 @@ from storage.models import (
     Space,
     SpacePatch,
     Uncoded,
+    Usage,
     Workspace,
+    WorkspacePatch,
 )
 
 
@@ -73,10 +79,74 @@ class MetadataStore(EdgeMetadata, Protocol):
         """Let go of connections and threads; again is harmless."""
         ...
 
+    def acting(self, actor: Actor) -> MetadataStore:
+        """The same store, of whose changes the audit log says that `actor` made them, and not the server itself."""
+        ...
+
+    # The audit log. Each change that a verb below makes is in it, told in the same transaction; of contents that are
+    # uploaded, only what is then made of them.
+
+    async def list_audit(
+        self,
+        workspace_id: str,
+        query: PageQuery,
+        *,
+        kind: str | None = None,
+        object_id: str | None = None,
+        action: str | None = None,
+        spaces: Collection[str] | None = None,
+    ) -> Page[AuditEntry]:
+        """By id, which is by time. `spaces` keeps what concerns these, a hundred or so."""
+        ...
+
+    async def forget_audit(self, before: Millis) -> int:
+        """Remove the entries of before then, some thousands at most; how many."""
+        ...
+
+    # Calls that may be repeated. No change either.
+
+    async def begin_attempt(self, workspace_id: str, scope: str, new: Attempt, *, since: Millis) -> Attempt:
+        """The attempt of this scope that began after `since`, or else `new`, which the store then remembers. Of those
+        who race, one gets its own."""
+        ...
+
+    async def end_attempt(self, workspace_id: str, scope: str, id: str, status: int, answer: str) -> None:
+        """Remember its answer; harmless if it has been forgotten."""
+        ...
+
+    async def forget_attempt(self, workspace_id: str, scope: str, id: str) -> None:
+        """As if it had never been; harmless if it is not there."""
+        ...
+
+    async def forget_attempts(self, before: Millis, keep: int) -> int:
+        """Remove those that began before then, and of each workspace all but its latest `keep`: some thousands of each
+        at most; how many."""
+        ...
+
     # Workspaces and keys. They do not concern the edge: no revision, no change.
 
     async def put_workspace(self, workspace_id: str, name: str) -> Workspace:
         """The workspace with this id; made with `name` if it is not there yet."""
+        ...
+
+    async def create_workspace(self, new: WorkspacePatch) -> Workspace:
+        """Raises `Conflict` (alias, unique in the store)."""
+        ...
+
+    async def find_workspace(self, workspace_id: str) -> Workspace | None: ...
+
+    async def find_workspace_by_alias(self, alias: str) -> Workspace | None: ...
+
+    async def list_workspaces(self, query: PageQuery) -> Page[Workspace]:
+        """By id, which is by creation."""
+        ...
+
+    async def update_workspace(self, workspace_id: str, patch: WorkspacePatch) -> Workspace:
+        """A limit below what there is already takes nothing away. Raises `NotFound`, `Conflict` (alias)."""
+        ...
+
+    async def measure_workspace(self, workspace_id: str) -> Usage:
+        """What it has now; nothing if it does not exist."""
         ...
 
     async def create_key(self, new: NewKey) -> Key:
@@ -116,11 +186,12 @@ class MetadataStore(EdgeMetadata, Protocol):
         *,
         contact_id: str | None = None,
         meta: Mapping[str, str] | None = None,
+        among: Collection[str] | None = None,
     ) -> Page[Space]:
         """By id, which is by creation.
 
         `meta` keeps those that have each of its keys with that value: a string equal to it, or a number or boolean
-        whose JSON text it is.
+        whose JSON text it is. `among` keeps those with these ids, a hundred or so.
         """
         ...
 
@@ -182,8 +253,20 @@ class MetadataStore(EdgeMetadata, Protocol):
         """
         ...
 
-    async def delete_tree(self, space_id: str, folder: str) -> int:
-        """End every live file below `folder` (`""`: all) at once; how many. Raises `NotFound` (space)."""
+    async def delete_tree(self, space_id: str, path: str, *, recursive: bool = True) -> int:
+        """End the live file at `path` and every one below it (`""`: all) at once; how many. Not recursive: the one at
+        `path` alone. Raises `NotFound` (space)."""
+        ...
+
+    async def copy_files(self, space_id: str, path: str, destination: str, *, move: bool = False) -> int:
+        """Publish at `destination` what is live at `path`, at once; how many files.
+
+        That is the file at `path` or, if there is none, every file below it, each as far below `destination`. It takes
+        the place of what is at the same paths; other files below `destination` stay. `move` ends the originals in the
+        same change. Where nothing would change nothing is written, and times are as in `put_files`.
+        Raises `NotFound` (space, file); `Invalid` (field "destinationPath": `path` itself, below the folder that is
+        copied, or too long a path for some file).
+        """
         ...
 
     async def find_file(self, space_id: str, path: str) -> File | None:
@@ -223,6 +306,19 @@ class MetadataStore(EdgeMetadata, Protocol):
 
     async def put_blob(self, workspace_id: str, blob: Blob) -> None:
         """Remember that the workspace has uploaded this content; again is harmless."""
+        ...
+
+    async def release_blobs(self, before: Millis) -> int:
+        """Let each workspace go of what it has not uploaded since `before` and nothing of its own refers to: no file,
+        live or ended, and no deployment. How many possessions ended; what was made of them, variants, goes along.
+
+        No write that draws a revision comes in between: a deployment that was just created keeps what it names.
+        """
+        ...
+
+    async def find_used_blobs(self, digests: Collection[Digest], *, possessed_since: Millis = 0) -> Set[Digest]:
+        """Those of `digests` that any row refers to: a file, live or ended, a deployment, a variant, or a workspace
+        that possesses it and has uploaded it since then."""
         ...
 
     async def create_deployment(self, new: NewDeployment) -> Deployment:

@@ -30,11 +30,26 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Workspace:
-    """A tenant: owns spaces and keys."""
+    """A tenant: owns spaces and keys. A limit that is None is none."""
 
     id: str
+    alias: str | None
     name: str
+    max_sites: int | None
+    max_files: int | None
+    max_bytes: int | None
+    requests_per_minute: int | None
     created_at: Millis
+    updated_at: Millis
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Usage:
+    """What a workspace has: sites, live files, and bytes of the contents that it possesses, each counted once."""
+
+    sites: int
+    files: int
+    bytes: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -265,6 +280,17 @@ class PageQuery:
     after: str | None = None
     take: int = 20
     descending: bool = True
+
+
+class WorkspacePatch(TypedDict, total=False):
+    """What a workspace is to be, or to become; what is absent stays, or is empty. None lifts a limit."""
+
+    alias: str | None
+    name: str
+    max_sites: int | None
+    max_files: int | None
+    max_bytes: int | None
+    requests_per_minute: int | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

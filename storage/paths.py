@@ -6,6 +6,7 @@ control character. Limits bound what one request can make the edge look up (`MAX
 
 from __future__ import annotations
 
+import base64
 import unicodedata
 
 from storage.errors import Invalid
@@ -38,6 +39,14 @@ def parse_path(text: str, *, field: str = "path") -> str:
     return path
 
 
+def check_moved(field: str, destination: str, octets: int, slashes: int) -> None:
+    """Raises `Invalid` if `destination` and a rest of so many bytes and slashes are too long for a path."""
+    if len(destination.encode()) + octets > MAX_BYTES:
+        raise Invalid(field, f"would make a path longer than {MAX_BYTES} bytes")
+    if destination.count("/") + slashes >= MAX_SEGMENTS:
+        raise Invalid(field, f"would make a path of more than {MAX_SEGMENTS} segments")
+
+
 def _check_segment(segment: str, field: str) -> None:
     if segment in (".", ".."):
         raise Invalid(field, f"has a {segment!r} segment: write the path without it")
@@ -52,6 +61,11 @@ def _check_segment(segment: str, field: str) -> None:
 def parse_folder(text: str, *, field: str = "path") -> str:
     """A folder in the kept form: `""` for the root, else as `parse_path` gives it, without a slash at the end."""
     return parse_path(text, field=field) if text.strip("/") else ""
+
+
+def path_id(path: str) -> str:
+    """A file's id: its path in base64url, without padding."""
+    return base64.urlsafe_b64encode(path.encode()).decode().rstrip("=")
 
 
 def join(folder: str, path: str) -> str:

@@ -149,9 +149,10 @@ def test_a_file_that_cannot_be_read() -> None:
 
 
 def test_secrets_are_not_shown() -> None:
-    flags = {"root_key": "a-long-enough-secret"}
+    flags = {"root_key": "a-long-enough-secret", "token_secrets": "n" * 32 + "," + "o" * 32}
     shown = {name: value for name, value, _ in describe(load_settings(flags), flags)}
     assert shown["root_key"] == "(secret)"
+    assert shown["token_secrets"] == "(secret)"
     assert shown["cache_bytes"] == "128.0MiB"
     assert shown["platform_domains"] == "localhost"
     assert {value for _, value, _ in describe(load_settings())} >= {"(unset)"}
@@ -168,3 +169,21 @@ def test_what_one_calls_on_this_machine(text: str, nearby: str) -> None:
 def test_workers_may_be_one_a_core() -> None:
     assert load_settings({"workers": 0}).worker_count >= 1
     assert load_settings({"workers": 3}).worker_count == 3
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [("short", "fewer than 32 characters"), ("", "has 0 secrets"), (",".join("abc" * 32), "has 96 secrets")],
+)
+def test_token_secrets_that_cannot_be_used(monkeypatch: pytest.MonkeyPatch, value: str, text: str) -> None:
+    monkeypatch.setenv("SPACELANE_TOKEN_SECRETS", value)
+    with pytest.raises(ConfigError, match=text) as caught:
+        load_settings()
+    assert "token_secrets (from SPACELANE_TOKEN_SECRETS)" in str(caught.value)
+
+
+def test_token_secrets_are_separated_by_commas(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SPACELANE_TOKEN_SECRETS", f"{'n' * 32}, {'o' * 32}")
+    secrets = load_settings().token_secrets
+    assert secrets is not None
+    assert [secret.get_secret_value() for secret in secrets] == ["n" * 32, "o" * 32]

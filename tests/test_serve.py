@@ -245,7 +245,7 @@ def test_a_root_key_that_is_none(tmp_path: Path, content: bytes) -> None:
     (tmp_path / "root.key").write_bytes(content)
     said = refused("--data-dir", str(tmp_path), "--edge", ":0", "--control", ":0")
     assert "root.key" in said
-    assert "delete it, so that a new root key is made" in said
+    assert "delete it, so that a new one is made" in said
 
 
 def test_a_root_key_that_cannot_be_read(tmp_path: Path) -> None:
@@ -287,6 +287,47 @@ def test_the_root_key_of_the_environment(tmp_path: Path) -> None:
         assert serve.post("space/create", {"name": "mine"})["id"].startswith("space_")
         assert not (tmp_path / "root.key").exists()
         assert not any("a-key-of-the-operators-own" in line for line in serve.log)
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_a_token_outlives_a_restart_and_one_rotation(tmp_path: Path, workers: int) -> None:
+    options = ("--workers", str(workers))
+    secrets = tmp_path / "token.secrets"
+    with Serve(tmp_path, *options) as serve:
+        token = serve.post("key/token", {"scopes": ["spaces:read"]})["token"]
+        assert stat.S_IMODE(secrets.stat().st_mode) == 0o600
+        assert not any(secrets.read_text().strip() in line for line in serve.log)
+
+    def status(serve: Serve) -> int:
+        headers = {"Authorization": f"Bearer {token}"}
+        return httpx.get(f"{serve.control}/api/v1/space/list", headers=headers).status_code
+
+    with Serve(tmp_path, *options) as serve:
+        assert status(serve) == 200
+    secrets.write_text("n" * 32 + "\n" + secrets.read_text())
+    with Serve(tmp_path, *options) as serve:
+        assert status(serve) == 200
+        assert serve.post("key/token", {"scopes": ["spaces:read"]})["token"] != token
+    with Serve(tmp_path, *options, SPACELANE_TOKEN_SECRETS="n" * 32) as serve:
+        assert status(serve) == 401
+
+
+def test_token_secrets_that_are_none(tmp_path: Path) -> None:
+    (tmp_path / "token.secrets").write_text("short")
+    said = refused("--data-dir", str(tmp_path), "--edge", ":0", "--control", ":0")
+    assert "token.secrets has a secret of fewer than 32 characters" in said
+
+
+@pytest.mark.parametrize("workers", ["1", "2"])
+def test_limits_are_settings(tmp_path: Path, workers: str) -> None:
+    limits = {"SPACELANE_REQUESTS_PER_MINUTE": "2", "SPACELANE_BAD_CREDENTIALS_PER_MINUTE": "1"}
+    with Serve(tmp_path, "--workers", workers, **limits) as serve:
+        assert [serve.api.get("/api/v1/space/list").status_code for _ in range(3)] == [200, 200, 429]
+        wrong = {"Authorization": "Bearer sk-wrong"}
+        assert [httpx.get(f"{serve.control}/api/v1/space/list", headers=wrong).status_code for _ in range(2)] == [
+            401,
+            429,
+        ]
 
 
 def test_postgres_serves_the_same(tmp_path: Path, empty_postgres_url: str) -> None:

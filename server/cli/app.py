@@ -9,10 +9,12 @@ from typing import Annotated, NoReturn
 import typer
 
 from server import __version__
+from server.cli import keys as key_commands
+from server.cli import workspaces as workspace_commands
+from server.cli.collect import COLLECT_EXAMPLES, collect
 from server.cli.console import print_error
 from server.cli.deploy import DEPLOY_EXAMPLES, deploy
 from server.cli.errors import CliError
-from server.cli.keys import KEY_CREATE_EXAMPLES, create
 from server.cli.options import examples
 from server.cli.serve import DEMO_EXAMPLES, SERVE_EXAMPLES, demo, serve
 
@@ -32,12 +34,20 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 keys = typer.Typer(no_args_is_help=True, rich_markup_mode="rich")
+workspaces = typer.Typer(no_args_is_help=True, rich_markup_mode="rich")
 
 app.command(epilog=SERVE_EXAMPLES)(serve)
 app.command(epilog=DEPLOY_EXAMPLES)(deploy)
 app.command(epilog=DEMO_EXAMPLES)(demo)
-app.add_typer(keys, name="key", help="Make the secret keys that let people and programs in.")
-keys.command(epilog=KEY_CREATE_EXAMPLES)(create)
+app.command(epilog=COLLECT_EXAMPLES)(collect)
+app.add_typer(keys, name="key", help="Make, list and revoke the secret keys that let people and programs in.")
+keys.command(epilog=key_commands.KEY_CREATE_EXAMPLES)(key_commands.create)
+keys.command("list", epilog=key_commands.KEY_LIST_EXAMPLES)(key_commands.list_)
+keys.command(epilog=key_commands.KEY_REVOKE_EXAMPLES)(key_commands.revoke)
+app.add_typer(workspaces, name="workspace", help="Make tenants, list them, and limit what each may have.")
+workspaces.command(epilog=workspace_commands.CREATE_EXAMPLES)(workspace_commands.create)
+workspaces.command("list", epilog=workspace_commands.LIST_EXAMPLES)(workspace_commands.list_)
+workspaces.command(epilog=workspace_commands.UPDATE_EXAMPLES)(workspace_commands.update)
 
 
 def _print_version(wanted: bool) -> None:
@@ -57,7 +67,12 @@ def spacelane(
 
 @keys.callback()
 def key() -> None:
-    """Make the secret keys that let people and programs in."""
+    """Make, list and revoke the secret keys that let people and programs in."""
+
+
+@workspaces.callback()
+def workspace() -> None:
+    """Make tenants, list them, and limit what each may have."""
 
 
 def main(arguments: Sequence[str] | None = None) -> NoReturn:

@@ -31,7 +31,7 @@ NEXT_STEPS = {
     400: "Mend what it names, then run the command again.",
     401: "The key came from {source}. Give this server's key with --key or SPACELANE_KEY, or say where it keeps "
     "its data with --data-dir.",
-    403: "Use a key that has the scope; `spacelane key create --help` shows how to make one.",
+    403: "Use a key that has the scope, or the root key; `spacelane key create --help` shows how to make one.",
     413: "The server limits the size of files: see max_file_bytes in its configuration.",
     429: "Free some room or ask the server's operator to raise the limit.",
 }
@@ -168,13 +168,41 @@ class Client:
         await self._call("POST", f"space/{space_id}/deployment/{deployment_id}/activate", json={})
 
     async def create_key(
-        self, name: str, scopes: list[str], *, expires_at: str | None, dialect: str | None
+        self,
+        name: str,
+        scopes: list[str],
+        *,
+        expires_at: str | None,
+        dialect: str | None,
+        workspace: str | None = None,
     ) -> tuple[str, str]:
         """The new key's id and its secret, which nobody can be told again: a lost answer is an error."""
-        optional = {"expiresAt": expires_at, "dialect": dialect}
+        optional = {"expiresAt": expires_at, "dialect": dialect, "workspace": workspace}
         body = {"name": name, "scopes": scopes, **{field: value for field, value in optional.items() if value}}
         answer = await self._call("POST", "key/create", json=body)
         return answer["id"], answer["secret"]
+
+    async def list_keys(self, workspace: str | None) -> AsyncIterator[dict[str, Any]]:
+        """Every key of the workspace, by default the caller's own, as the API shows it."""
+        async for item in self._list("key/list", **({"workspace": workspace} if workspace else {})):
+            yield item
+
+    async def revoke_key(self, key_id: str) -> None:
+        """End the key."""
+        await self._call("POST", f"key/{_segment(key_id)}/revoke", json={})
+
+    async def create_workspace(self, fields: Mapping[str, object]) -> str:
+        """Its id. Raises `ApiError` 409 if the alias is taken."""
+        return str((await self._call("POST", "workspace/create", json=fields))["id"])
+
+    async def list_workspaces(self) -> AsyncIterator[dict[str, Any]]:
+        """Every workspace, as the API shows it."""
+        async for item in self._list("workspace/list"):
+            yield item
+
+    async def update_workspace(self, ref: str, fields: Mapping[str, object]) -> str:
+        """Change the workspace with this id or alias; its id."""
+        return str((await self._call("POST", f"workspace/{_segment(ref)}/update", json=fields))["id"])
 
     async def _list(self, path: str, **query: str) -> AsyncIterator[dict[str, Any]]:
         """Every item of a list, the oldest or the first in order first."""

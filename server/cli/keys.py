@@ -1,12 +1,13 @@
-"""`spacelane key create`: make a secret key."""
+"""`spacelane key create`, `key list` and `key revoke`: secret keys."""
 
 from __future__ import annotations
 
 import asyncio
 import re
+from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -14,7 +15,8 @@ from server.cli import console
 from server.cli.client import Client
 from server.cli.connect import connect
 from server.cli.errors import USAGE, CliError
-from server.cli.options import DataDirOption, KeyOption, UrlOption, examples
+from server.cli.options import DataDirOption, JsonOption, KeyOption, UrlOption, WorkspaceOption, examples
+from server.cli.scan import printable
 
 KEY_CREATE_EXAMPLES = examples(
     (
@@ -26,6 +28,14 @@ KEY_CREATE_EXAMPLES = examples(
     ("export SPACELANE_KEY=$(spacelane key create --name me --scope files:read)", "the secret alone is printed"),
     footer="Where the first key comes from: `spacelane serve` makes a root key in its data directory when it first "
     "starts. Commands on the same machine find it there by themselves.",
+)
+KEY_LIST_EXAMPLES = examples(
+    ("spacelane key list", "id, name, scopes, and what became of each key"),
+    ("spacelane key list --workspace acme --json", "another workspace's, for programs to read"),
+)
+KEY_REVOKE_EXAMPLES = examples(
+    ("spacelane key revoke key_01h…", "whoever holds it is refused from the next call on"),
+    footer="The ids are what `spacelane key list` shows.",
 )
 UNITS = {"m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
 _DURATION = re.compile(rf"([1-9][0-9]{{0,4}})([{''.join(UNITS)}])")
@@ -73,6 +83,7 @@ def create(
         Dialect | None,
         typer.Option("--dialect", help="sdk: times and errors as the published client libraries expect them."),
     ] = None,
+    workspace: WorkspaceOption = None,
     url: UrlOption = None,
     key: KeyOption = None,
     data_dir: DataDirOption = None,
@@ -83,11 +94,60 @@ def create(
 
     async def run() -> None:
         async with Client(connection.endpoint) as client:
-            key_id, secret = await client.create_key(name, [*scope], expires_at=expires_at, dialect=dialect)
+            key_id, secret = await client.create_key(
+                name, [*scope], expires_at=expires_at, dialect=dialect, workspace=workspace
+            )
         typer.echo(secret)
         console.print_note(
             f"Key {key_id} for {name!r}. Keep the secret above now: it cannot be shown again.",
             "Use it as SPACELANE_KEY, with --key, or in the header `Authorization: Bearer sk-…`.",
         )
+
+    asyncio.run(run())
+
+
+def list_(
+    workspace: WorkspaceOption = None,
+    json: JsonOption = False,
+    url: UrlOption = None,
+    key: KeyOption = None,
+    data_dir: DataDirOption = None,
+) -> None:
+    """List the workspace's keys, the oldest first. Secrets are not kept, and so not shown."""
+    connection = connect(url, key, data_dir)
+
+    async def run() -> None:
+        async with Client(connection.endpoint) as client:
+            items = [item async for item in client.list_keys(workspace)]
+        if json:
+            console.print_json({"items": items})
+        else:
+            rows = [(item["id"], printable(item["name"]), " ".join(item["scopes"]), _state(item)) for item in items]
+            console.print_table([("id", "name", "scopes", "state"), *rows])
+
+    asyncio.run(run())
+
+
+def _state(item: Mapping[str, Any]) -> str:
+    """What became of a key, in words."""
+    if item["revokedAt"]:
+        return f"revoked {item['revokedAt']}"
+    used = f"last used {item['lastUsedAt']}" if item["lastUsedAt"] else "never used"
+    return f"{used}, ends {item['expiresAt']}" if item["expiresAt"] else used
+
+
+def revoke(
+    key_id: Annotated[str, typer.Argument(metavar="KEY_ID", help="Which one: its id, not its secret.")],
+    url: UrlOption = None,
+    key: KeyOption = None,
+    data_dir: DataDirOption = None,
+) -> None:
+    """Revoke a key: the next call with it, or with a token that it made, is refused."""
+    connection = connect(url, key, data_dir)
+
+    async def run() -> None:
+        async with Client(connection.endpoint) as client:
+            await client.revoke_key(key_id)
+        console.print_note(f"Key {key_id} is revoked.")
 
     asyncio.run(run())

@@ -41,6 +41,15 @@ DataDirOption: TypeAlias = Annotated[
 ]
 
 
+WorkspaceOption: TypeAlias = Annotated[
+    str | None,
+    typer.Option(
+        "--workspace", metavar="REF", help="Id or alias of another workspace; for the root key. Default: the key's own."
+    ),
+]
+JsonOption: TypeAlias = Annotated[bool, typer.Option("--json", help="Answer with one JSON object.")]
+
+
 def examples(*lines: tuple[str, str], title: str = "Examples", footer: str = "") -> str:
     """The end of a command's help: commands, each with what it does below it."""
     commands = "\n".join(f"[cyan]$ {command}[/cyan]\n  [dim]{meaning}[/dim]" for command, meaning in lines)

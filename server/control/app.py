@@ -6,21 +6,32 @@ from functools import cache
 from typing import Any
 
 from fastapi import FastAPI
-from fastapi.exceptions import RequestValidationError
 from pydantic.alias_generators import to_camel
-from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, JSONResponse, Response
 from starlette.routing import Route
 
-from server.control import deployments, errors, explain, files, health, keys, reference, sites, spaces
+from server.control import (
+    audit,
+    deployments,
+    errors,
+    explain,
+    files,
+    health,
+    keys,
+    reference,
+    sites,
+    spaces,
+    workspaces,
+)
 from server.control.auth import Authenticator
 from server.control.config import ControlConfig
 from server.control.envelope import API_PREFIX, Envelope
-from server.control.gate import SECURITY_SCHEME, Gate
+from server.control.gate import Gate
+from server.control.openapi import complete
+from server.control.rates import Rates
 from server.control.views import ErrorView
 from storage.blobs import BlobStore
-from storage.errors import StorageError
 from storage.metadata import MetadataStore
 
 TITLE = "Spacelane control API"
@@ -32,7 +43,17 @@ Wherever a path takes a space or a site, its id, its alias, and @ with its alias
 when the call returns. Refusals have one form, and each answer an X-Request-Id that finds it in the server's log.
 """
 
-RESOURCES = (spaces.router, sites.router, explain.router, files.router, deployments.router, keys.router)
+RESOURCES = (
+    spaces.router,
+    sites.router,
+    explain.router,
+    files.router,
+    files.signed_router,
+    deployments.router,
+    keys.router,
+    workspaces.router,
+    audit.router,
+)
 
 
 def create_app(metadata: MetadataStore, blobs: BlobStore, config: ControlConfig) -> FastAPI:
@@ -46,12 +67,16 @@ def create_app(metadata: MetadataStore, blobs: BlobStore, config: ControlConfig)
         generate_unique_id_function=lambda route: to_camel(route.name),
         telemetry={"tracing": False, "metrics": False, "logs": False},
     )
-    app.state.gate = Gate(metadata=metadata, blobs=blobs, config=config, authenticator=Authenticator(metadata, config))
+    app.state.gate = Gate(
+        metadata=metadata,
+        blobs=blobs,
+        config=config,
+        rates=Rates(config.clock),
+        authenticator=Authenticator(metadata, config),
+    )
     app.add_middleware(Envelope, metrics=config.metrics)
-    app.add_exception_handler(errors.ApiError, errors.on_api_error)
-    app.add_exception_handler(StorageError, errors.on_storage_error)
-    app.add_exception_handler(RequestValidationError, errors.on_validation_error)
-    app.add_exception_handler(HTTPException, errors.on_routing_error)
+    for kind, handler in errors.HANDLERS.items():
+        app.add_exception_handler(kind, handler)
     for router in RESOURCES:
         app.include_router(
             router, prefix=API_PREFIX, responses={"default": {"model": ErrorView, "description": "A refusal"}}
@@ -60,17 +85,18 @@ def create_app(metadata: MetadataStore, blobs: BlobStore, config: ControlConfig)
     return app
 
 
+def describe(app: FastAPI) -> dict[str, Any]:
+    """The OpenAPI document. The paths of health are no endpoints of FastAPI's, and tell everything themselves."""
+    document = complete(app.openapi())
+    return {**document, "paths": document["paths"] | health.OPENAPI}
+
+
 def _reference_routes(app: FastAPI) -> list[Route]:
     """`/openapi.json` and `/docs`, each made when it is first asked for."""
 
     @cache
     def document() -> dict[str, Any]:
-        made = app.openapi()
-        made["paths"] |= health.OPENAPI
-        made["components"]["securitySchemes"] = {
-            SECURITY_SCHEME: {"type": "http", "scheme": "bearer", "description": "A secret key that has the scope"}
-        }
-        return made
+        return describe(app)
 
     @cache
     def page() -> str:

@@ -10,10 +10,11 @@ from __future__ import annotations
 import asyncio
 import base64
 import binascii
+import hashlib
 import re
 from collections.abc import AsyncIterator
 from contextlib import aclosing, asynccontextmanager
-from typing import Any
+from typing import Any, NamedTuple
 from urllib.parse import unquote_to_bytes
 
 from pydantic_core import from_json
@@ -65,18 +66,25 @@ async def read_stream(request: Request, limit: int) -> AsyncIterator[bytes]:
                 yield chunk
 
 
+class JsonBody(NamedTuple):
+    """A body's value, and a digest of its bytes."""
+
+    value: Any
+    digest: str
+
+
 @asynccontextmanager
-async def open_json(request: Request, limit: int, turns: asyncio.Semaphore) -> AsyncIterator[Any]:
+async def open_json(request: Request, limit: int, turns: asyncio.Semaphore) -> AsyncIterator[JsonBody]:
     """The body as JSON; an empty one counts as `{}`. Raises `TooLarge`, or 400 if it is not JSON.
 
     A large one waits for its turn, which the block holds: it is to end when the values are no longer needed.
     """
     body = await _read_json(request, limit)
     if len(body) <= SMALL_JSON:
-        yield parse_json(body)
+        yield _parse_body(body)
         return
     async with turns:
-        parsing = asyncio.to_thread(parse_json, body)
+        parsing = asyncio.to_thread(_parse_body, body)
         del body  # the thread alone holds it, so that it goes when the values are there
         yield await parsing
 
@@ -91,6 +99,10 @@ async def _read_json(request: Request, limit: int) -> bytes:
             raise bad_request([Detail("body", f"has more than {MAX_VALUES} values: send less at once")])
         body += chunk
     return bytes(body)
+
+
+def _parse_body(body: bytes) -> JsonBody:
+    return JsonBody(parse_json(body), hashlib.sha256(body).hexdigest())
 
 
 def parse_json(body: bytes) -> Any:

@@ -12,15 +12,16 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from server.compression import codings_for, make_variants
-from server.control.auth import Caller
+from server.control.auth import ROOT, Caller
 from server.control.config import ControlConfig
 from server.control.errors import ApiError
 from server.control.fields import ALIAS
 from server.control.views import IdView, View
+from storage import edits
 from storage.blobs import BlobStore
 from storage.errors import NotFound
 from storage.metadata import MetadataStore
-from storage.models import Blob, Deployment, Key, Site, Space
+from storage.models import Blob, Deployment, Key, Site, Space, Workspace
 
 _ID = re.compile(r"[a-z]+_[0-9a-z]{38}")  # storage.ids; anything else is not worth a query
 
@@ -34,6 +35,7 @@ class Call:
     config: ControlConfig
     turns: asyncio.Semaphore  # of large JSON bodies, see `bodies.open_json`
     caller: Caller
+    workspace: Workspace  # the caller's
 
     def answer(self, view: View) -> Response:
         """200 with `view`, in the caller's dialect."""
@@ -55,14 +57,19 @@ class Call:
             raise ApiError(401, "NOT_AUTHORIZED", f"This {kind} belongs to another workspace")
 
     async def get_space(self, ref: str) -> Space:
-        """The caller's space named by its id, its alias, or `@` and its alias."""
+        """The caller's space named by its id, its alias, or `@` and its alias.
+
+        One that a token is not confined to is treated as another workspace's.
+        """
         space = await self.metadata.find_space(ref) if _ID.fullmatch(ref) else None
         if space is not None:
             self.check_workspace(space.workspace_id, "space")
+            if not self.caller.may_enter(space.id):
+                raise ApiError(401, "NOT_AUTHORIZED", "This token is confined to other spaces")
             return space
         alias = _parse_alias_ref(ref)
         space = await self.metadata.find_space_by_alias(self.caller.workspace_id, alias) if alias else None
-        if space is None:
+        if space is None or not self.caller.may_enter(space.id):
             raise NotFound("space", ref)
         return space
 
@@ -84,12 +91,40 @@ class Call:
         return deployment
 
     async def get_key(self, id: str) -> Key:
-        """The caller's key with this id."""
+        """The caller's key with this id; any workspace's for the root key."""
         key = await self.metadata.find_key(id) if _ID.fullmatch(id) else None
         if key is None:
             raise NotFound("key", id)
-        self.check_workspace(key.workspace_id, "key")
+        if self.caller.kind != "root":
+            self.check_workspace(key.workspace_id, "key")
         return key
+
+    async def get_workspace(self, ref: str) -> Workspace:
+        """The workspace named by its id, its alias, or `@` and its alias. For the root key only: it tells of others."""
+        self.caller.require(ROOT)
+        alias = _parse_alias_ref(ref)
+        workspace = await self.metadata.find_workspace(ref) if alias == ref else None
+        if workspace is None and alias:
+            workspace = await self.metadata.find_workspace_by_alias(alias)
+        if workspace is None:
+            raise NotFound("workspace", ref)
+        return workspace
+
+    async def choose_workspace(self, ref: str | None) -> str:
+        """The id of the workspace that a call is about: the caller's, or another that the root key names."""
+        if ref is None:
+            return self.workspace.id
+        return (await self.get_workspace(ref)).id
+
+    async def check_room(self, request: Request) -> None:
+        """Raises `QuotaExceeded` if the workspace has no room for as many bytes as the request announces.
+
+        Not the last word: what is stored is judged with the write itself. But it spares both sides the upload.
+        """
+        length = request.headers.get("content-length", "")
+        if self.workspace.max_bytes is not None and length.isdecimal():
+            usage = await self.metadata.measure_workspace(self.workspace.id)
+            edits.check_quota(edits.BYTES, self.workspace, usage.bytes + int(length))
 
 
 def _parse_alias_ref(ref: str) -> str | None:

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import secrets
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
+from server.certificate import Certificate
+from server.control.dns import Directory
 from server.metrics import Metrics
 from storage.clock import now_ms
 from storage.models import Millis
@@ -17,10 +20,12 @@ MIB = 1024**2
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Readiness:
-    """Whether every worker serves, and the state of each by its name, such as `{"worker-1": "serving"}`."""
+    """Whether every worker serves; the state of each by its name, such as `{"worker-1": "serving"}`; and up to which
+    revision each has applied what was changed."""
 
     ready: bool
     workers: Mapping[str, str] = field(default_factory=dict)
+    applied: Mapping[str, int] = field(default_factory=dict)
 
 
 def _always_ready() -> Readiness:
@@ -30,15 +35,24 @@ def _always_ready() -> Readiness:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ControlConfig:
     """Sizes are in bytes; `root_key_hash` is the SHA-256 (hexadecimal) of a key that may do everything in
-    `default_workspace_id`, which has to exist."""
+    `default_workspace_id`, which has to exist. Tokens are signed with the first of `token_secrets`, and believed if any
+    of them has signed them. A key and its tokens may make `requests_per_minute` (0: as many as they like), an address
+    may send `bad_credentials_per_minute`. The audit log goes back `audit_days`."""
 
     platform_domains: tuple[str, ...] = ("localhost",)
     max_file_bytes: int = 5 * GIB
     max_json_bytes: int = MIB // 4
+    requests_per_minute: int = 60_000
+    bad_credentials_per_minute: int = 100
+    audit_days: int = 365
     max_large_json_bytes: int = 16 * MIB  # deployment manifests, and files sent as data URLs
     root_key_hash: str | None = None
+    token_secrets: tuple[str, ...] = field(default_factory=lambda: (secrets.token_urlsafe(32),))
+    link_key: bytes = field(default_factory=lambda: secrets.token_bytes(32))  # of links to files; secret
     default_workspace_id: str = DEFAULT_WORKSPACE_ID
     readiness: Callable[[], Readiness] = _always_ready
+    certificate: Certificate | None = None  # what visitors are shown; None: they are not served over TLS
+    directory: Directory = field(default_factory=Directory)
     visitors: str | None = None  # the edge's address, such as http://127.0.0.1:8080, for tools that name a page
     metrics: Metrics = field(default_factory=Metrics)
     clock: Callable[[], Millis] = now_ms

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterator, Mapping
+from functools import partial
 from typing import Annotated, Any, TypeAlias
 
 from fastapi import APIRouter
@@ -15,8 +16,9 @@ from server.control import bodies
 from server.control.call import CurrentCall
 from server.control.errors import MAX_DETAILS, Detail, bad_request, details_of
 from server.control.fields import Body, Description, Folder, NoFields
-from server.control.gate import BYTES, ControlRoute, declare
-from server.control.pagination import CurrentListQuery, render_page
+from server.control.gate import BYTES, RECORDS, ControlRoute, declare
+from server.control.pagination import CurrentListQuery
+from server.control.records import answer_list
 from server.control.views import ActivatedView, DeploymentView, IdView, ListView, NewDeploymentView
 from storage.blobs import parse_digest
 from storage.errors import Invalid, NotFound
@@ -29,10 +31,13 @@ MAX_SIZE = 2**53 - 1  # bytes: what any JSON parser can carry
 MAX_FILES = 100_000  # of a manifest
 
 
+DIGEST = Field(json_schema_extra={"pattern": "^[0-9a-f]{64}$"})
+
+
 class ManifestFile(Body):
     """A file's content, by its SHA-256."""
 
-    digest: str
+    digest: Annotated[str, DIGEST]
     size: Annotated[int, Field(ge=0, le=MAX_SIZE)]
 
 
@@ -110,13 +115,12 @@ async def create_deployment(spaceId: str, body: NewDeploymentFields, call: Curre
     return call.answer(NewDeploymentView(id=deployment.id, missing=list(missing), base=deployment.base))
 
 
-@router.get("/space/{spaceId}/deployment/list", **declare("files:read", ListView[DeploymentView]))
+@router.get("/space/{spaceId}/deployment/list", **declare("files:read", ListView[DeploymentView], also=RECORDS))
 async def list_deployments(spaceId: str, query: CurrentListQuery, call: CurrentCall) -> Response:
     """List a space's deployments."""
-    page_query = query.page("deployment")
     space = await call.get_space(spaceId)
-    page = await call.metadata.list_deployments(space.id, page_query)
-    return call.answer(render_page("deployment", page, DeploymentView.model_validate))
+    read = partial(call.metadata.list_deployments, space.id)
+    return await answer_list(call, query, "deployment", read, DeploymentView)
 
 
 @router.get("/space/{spaceId}/deployment/{deploymentId}/fetch", **declare("files:read", DeploymentView))
@@ -127,7 +131,7 @@ async def fetch_deployment(spaceId: str, deploymentId: str, call: CurrentCall) -
 
 
 _BLOB_BODY = {
-    "required": True,
+    "required": False,  # no body is an empty content
     "description": "The content's bytes as they are.",
     "content": {"application/octet-stream": BYTES},
 }
@@ -147,6 +151,7 @@ async def upload_blob(spaceId: str, deploymentId: str, digest: str, request: Req
         raise NotFound("blob of this deployment", digest)
     path, wanted = found
     bodies.check_length(request, wanted.size)
+    await call.check_room(request)
     blob = await call.blobs.put(bodies.read_stream(request, wanted.size), limit=wanted.size, expected=digest)
     if blob.size != wanted.size:
         raise Invalid("size", f"is {wanted.size} in the manifest, but the content has {blob.size} bytes")
@@ -155,7 +160,9 @@ async def upload_blob(spaceId: str, deploymentId: str, digest: str, request: Req
     return call.answer_id(digest)
 
 
-@router.post("/space/{spaceId}/deployment/{deploymentId}/activate", **declare("files:write", ActivatedView))
+@router.post(
+    "/space/{spaceId}/deployment/{deploymentId}/activate", **declare("files:write", ActivatedView, statuses=(409,))
+)
 async def activate_deployment(spaceId: str, deploymentId: str, body: NoFields, call: CurrentCall) -> Response:
     """Publish a deployment, all of it at once. Activating an older one is a rollback."""
     deployment = await call.get_deployment(await call.get_space(spaceId), deploymentId)

@@ -51,7 +51,8 @@ def body_may_exceed(headers: Headers, limit: int) -> bool:
 
 
 class Envelope:
-    """The middleware. `scope["state"]["after_answer"]`, if an endpoint sets it, runs once the answer is out."""
+    """The middleware. Of `scope["state"]`, if an endpoint sets them, `"answer_headers"` go with the answer, and
+    `"after_answer"` runs once it is out."""
 
     def __init__(self, app: ASGIApp, metrics: Metrics) -> None:
         self.app = app
@@ -111,6 +112,7 @@ class _Exchange:
         headers = MutableHeaders(scope=message)
         headers["X-Request-Id"] = self.request.state.request_id
         headers["Cache-Control"] = "no-store"
+        headers.update(self.request.scope["state"].get("answer_headers", {}))
         # An unread body is what the next request would have to be looked for behind.
         self._closing = not self._body_read and body_may_exceed(self.request.headers, MAX_DRAIN)
         if self._closing:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import traceback
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, NamedTuple
 
@@ -22,9 +22,12 @@ CODES: dict[str, tuple[int, ...]] = {
     "NOT_FOUND": (404,),
     "METHOD_NOT_ALLOWED": (405,),
     "CONFLICT": (409,),
+    "PRECONDITION_FAILED": (412,),
     "PAYLOAD_TOO_LARGE": (413,),
     "UNSUPPORTED_MEDIA_TYPE": (415,),
+    "RANGE_NOT_SATISFIABLE": (416,),
     "LIMITS_REACHED": (429,),
+    "TOO_MANY_REQUESTS": (429,),
     "INTERNAL_SERVER_ERROR": (500,),
     "SERVICE_UNAVAILABLE": (503,),
 }
@@ -79,12 +82,21 @@ class Detail:
 class ApiError(Exception):
     """A refusal in its final form: `status` and `code` (one of `CODES`), `details` for a bad body or query."""
 
-    def __init__(self, status: int, code: str, message: str, *, details: Sequence[Detail] = ()) -> None:
+    def __init__(
+        self,
+        status: int,
+        code: str,
+        message: str,
+        *,
+        details: Sequence[Detail] = (),
+        headers: Mapping[str, str] | None = None,
+    ) -> None:
         super().__init__(message)
         self.status = status
         self.code = code
         self.message = message
         self.details = details
+        self.headers = headers
 
 
 def not_authenticated(message: str) -> ApiError:
@@ -111,12 +123,13 @@ def bad_request(details: Sequence[Detail]) -> ApiError:
 
 
 def render(request: Request, error: ApiError, headers: Mapping[str, str] | None = None) -> Response:
-    """The answer for `error`. Keys of the `sdk` dialect also get message and code at the top level."""
+    """The answer for `error`. Keys of the `sdk` dialect also get message and code at the top level, and so does whoever
+    is not known, who may expect either."""
     body: dict[str, Any] = {"message": error.message, "code": error.code}
     envelope: dict[str, Any] = {
         "error": {**body, "details": [asdict(detail) for detail in error.details]} if error.details else body
     }
-    if getattr(request.state, "sdk", False):
+    if getattr(request.state, "sdk", error.code == "NOT_AUTHENTICATED"):
         envelope |= body
     answer = JSONResponse(envelope, error.status, headers=headers)
     if error.status == 401:
@@ -126,7 +139,7 @@ def render(request: Request, error: ApiError, headers: Mapping[str, str] | None 
 
 async def on_api_error(request: Request, exc: Exception) -> Response:
     assert isinstance(exc, ApiError)
-    return render(request, exc)
+    return render(request, exc, exc.headers)
 
 
 async def on_storage_error(request: Request, exc: Exception) -> Response:
@@ -151,6 +164,19 @@ async def on_routing_error(request: Request, exc: Exception) -> Response:
     assert isinstance(exc, HTTPException)
     meaning = ROUTING_ERRORS.get(exc.status_code, UNEXPECTED)
     return render(request, ApiError(meaning.status, meaning.code, meaning.message), exc.headers)
+
+
+HANDLERS: dict[type[Exception], Callable[[Request, Exception], Awaitable[Response]]] = {
+    ApiError: on_api_error,
+    storage.StorageError: on_storage_error,
+    RequestValidationError: on_validation_error,
+    HTTPException: on_routing_error,
+}
+
+
+async def answer_refusal(request: Request, exc: Exception) -> Response:
+    """What the application answers for `exc`, of one of the kinds in `HANDLERS`."""
+    return await next(HANDLERS[cls] for cls in type(exc).__mro__ if cls in HANDLERS)(request, exc)
 
 
 def on_unexpected(request: Request, exc: Exception) -> Response:

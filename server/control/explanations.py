@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal, TypeAlias
 
-from pydantic import ConfigDict, Field
-from pydantic.alias_generators import to_camel
+from pydantic import Field
 
 from server.control.views import PrefixPath, View
 from server.edge.codings import Coding
@@ -135,13 +134,6 @@ class ExplanationView(View):
     """What a visitor gets and why. `status` is null and the rest empty where the host does not lead to the site; `path`
     is decoded; `kept`: memory answers the next who asks the same. `Date`, which every answer has, is not among the
     headers."""
-
-    model_config = ConfigDict(
-        from_attributes=True,
-        alias_generator=to_camel,
-        validate_by_name=True,
-        json_schema_extra={"example": EXAMPLE},
-    )
 
     url: str
     method: str

@@ -118,8 +118,11 @@ def _or_none(text: str | None) -> str | None:
     return text or None
 
 
-ShortText: TypeAlias = Annotated[str, StringConstraints(max_length=MAX_NAME), AfterValidator(_no_nul)]
-LongText: TypeAlias = Annotated[str, StringConstraints(max_length=MAX_DESCRIPTION), AfterValidator(_no_nul)]
+# What the document says beside a validator's own checks, whose messages are better than those of patterns.
+_NO_NUL = Field(json_schema_extra={"pattern": "^[^\\u0000]*$"})
+
+ShortText: TypeAlias = Annotated[str, StringConstraints(max_length=MAX_NAME), AfterValidator(_no_nul), _NO_NUL]
+LongText: TypeAlias = Annotated[str, StringConstraints(max_length=MAX_DESCRIPTION), AfterValidator(_no_nul), _NO_NUL]
 
 Name: TypeAlias = Annotated[ShortText | None, AfterValidator(_or_empty)]
 Description: TypeAlias = Annotated[LongText | None, AfterValidator(_or_empty)]
@@ -127,7 +130,7 @@ Reference: TypeAlias = Annotated[
     ShortText | None, AfterValidator(_or_none), Field(description="whatever names it in your own records")
 ]
 Alias: TypeAlias = Annotated[
-    str | None,
+    Annotated[str, Field(json_schema_extra={"pattern": "^[a-z0-9_-]{0,128}$"})] | None,
     AfterValidator(_parsed(_parse_alias)),
     Field(description="1 to 128 of `a-z 0-9 _ -`, unique in the workspace; stands for the id in paths"),
 ]
@@ -145,5 +148,8 @@ NamedFile: TypeAlias = Annotated[
 MetaUpdate: TypeAlias = Annotated[
     dict[Annotated[str, AfterValidator(_meta_key)], Annotated[Any, AfterValidator(_meta_value)]],
     BeforeValidator(_unwrap_update),
-    Field(description="yours: up to 16 KiB of JSON, keys not starting with `_`; merges, and null removes a key"),
+    Field(
+        description="yours: up to 16 KiB of JSON, keys not starting with `_`; merges, and null removes a key",
+        json_schema_extra={"propertyNames": {"pattern": "^[^_\\u0000][^\\u0000]*$|^$"}},
+    ),
 ]

@@ -1,9 +1,11 @@
 """What a request passes before its endpoint sees it. FastAPI would read the body first; here the order is
 
-1. credential (401)
-2. scope (403)
-3. the URL's text, content type and announced size (400, 415, 413)
-4. the body, read up to a limit and parsed (413, 400)
+1. credential (401), and whether too many bad ones came from there (429)
+2. how often it has been used in the last minute (429)
+3. scope, and what a token is confined to (403)
+4. the URL's text, content type and announced size (400, 415, 413)
+5. the body, read up to a limit and parsed (413, 400)
+6. whether it has been answered before (409, or that answer)
 
 and then FastAPI validates what was sent (400), and the endpoint looks for the objects (404).
 """
@@ -11,9 +13,9 @@ and then FastAPI validates what was sent (400), and the endpoint looks for the o
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal
 from urllib.parse import unquote_to_bytes
 
 from fastapi.routing import APIRoute
@@ -21,27 +23,88 @@ from pydantic import BaseModel
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
-from server.control.auth import Authenticator, Scope
+from server.control.auth import Authenticator, Caller, Scope
 from server.control.bodies import LARGE_AT_ONCE, open_json, require_json
 from server.control.call import Call
 from server.control.config import ControlConfig
-from server.control.errors import Detail, bad_request
+from server.control.errors import ApiError, Detail, bad_request
+from server.control.forms import CSV, JSONL
+from server.control.idempotency import answer_once, parse_key
+from server.control.openapi import SECRET, SECURITY_SCHEME
+from server.control.rates import Rates, Standing, render_headers
 from storage.blobs import BlobStore
+from storage.calls import Actor
+from storage.errors import NotFound, QuotaExceeded
 from storage.metadata import MetadataStore
+from storage.models import Workspace
 
-SECURITY_SCHEME = "secretKey"
-LARGE_BODY = "x-large-body"  # in the OpenAPI document: the larger of the two limits of JSON bodies applies
+# In the OpenAPI document.
+LARGE_BODY = "x-large-body"  # the larger of the two limits of JSON bodies applies
+CONFINABLE = "x-confinable"  # it is about no one space, and shows a token that is confined only what it may see
 
+FOR_ROOT = "an id or alias, for the root key only"  # what a parameter that names a workspace takes
+BYTES_TYPE = "application/octet-stream"
 BYTES = {"schema": {"type": "string", "format": "binary"}}
+TEXT = {"schema": {"type": "string"}}
+
+# What else than JSON an endpoint answers, by media type.
+FILE = {"*/*": BYTES}
+RECORDS = {JSONL: TEXT}
+EXPORT = {JSONL: TEXT, CSV: TEXT}
 
 
-def declare(scope: Scope, answer: type[BaseModel] | None, *, large_body: bool = False, **extra: Any) -> dict[str, Any]:
-    """The arguments of a route that wants `scope` and answers `answer` (None: bytes); `extra` goes into its OpenAPI."""
-    openapi: dict[str, Any] = {"security": [{SECURITY_SCHEME: [scope]}], **extra}
-    if large_body:
-        openapi[LARGE_BODY] = True
-    facts: dict[str, Any] = {"model": answer} if answer else {"content": {"application/octet-stream": BYTES}}
-    return {"openapi_extra": openapi, "responses": {200: facts}, "response_class": JSONResponse if answer else Response}
+def declare(
+    scope: Scope | Literal["root", "any"] | None,
+    answer: type[BaseModel] | None,
+    *,
+    also: Mapping[str, Any] | None = None,
+    statuses: Sequence[int] = (),
+    large_body: bool = False,
+    confinable: bool = False,
+    secret: bool = False,
+    **extra: Any,
+) -> dict[str, Any]:
+    """The arguments of a route that wants `scope` and answers `answer`, or `also` (by media type).
+
+    The scope "root" is the root key's own, "any" any good credential; None wants none. A token that is confined to
+    spaces passes where the path names the space, and where the route is `confinable`, which is a promise to keep it to
+    them. The answer of a `secret` one is given once only. `statuses` are those that no rule of `openapi` gives it;
+    `extra` goes into its OpenAPI.
+    """
+    scopes = [] if scope == "any" else [scope]
+    openapi: dict[str, Any] = {"security": [{SECURITY_SCHEME: scopes}] if scope else [], **extra}
+    marks = ((LARGE_BODY, large_body), (CONFINABLE, confinable), (SECRET, secret))
+    openapi |= {name: True for name, holds in marks if holds}
+    facts: dict[str, Any] = {"model": answer} if answer else {}
+    if also:
+        facts["content"] = dict(also)
+    responses: dict[int | str, dict[str, Any]] = {200: facts, **{status: {"description": ""} for status in statuses}}
+    return {"openapi_extra": openapi, "responses": responses, "response_class": JSONResponse if answer else Response}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Needs:
+    """What a route wants of its caller."""
+
+    scope: str | None
+    confinable: bool
+
+    @classmethod
+    def of(cls, route: APIRoute) -> Needs:
+        """As it was declared."""
+        openapi = route.openapi_extra or {}
+        scopes = openapi["security"][0][SECURITY_SCHEME]
+        return cls(
+            scope=scopes[0] if scopes else None,
+            confinable="{spaceId}" in route.path or openapi.get(CONFINABLE, False),
+        )
+
+    def check(self, caller: Caller) -> None:
+        """Raises 403."""
+        if self.scope is not None:
+            caller.require(self.scope)
+        if caller.spaces is not None and not self.confinable:
+            raise ApiError(403, "NOT_AUTHORIZED", "This token is confined to spaces, and this is not about one of them")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,17 +114,50 @@ class Gate:
     metadata: MetadataStore
     blobs: BlobStore
     config: ControlConfig
+    rates: Rates
     authenticator: Authenticator
     turns: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(LARGE_AT_ONCE))  # of large JSON bodies
 
-    async def open(self, request: Request, scope: str) -> None:
-        """Let `request` in, as `request.state.call`; raises 401, 403 or 400."""
+    async def open(self, request: Request, needs: Needs) -> None:
+        """Let `request` in, as `request.state.call`; raises 401, 429, 403 or 400."""
         caller = await self.authenticator.authenticate(request)
-        caller.require(scope)
+        workspace = await self.metadata.find_workspace(caller.workspace_id)
+        if workspace is None:
+            raise NotFound("workspace", caller.workspace_id)
+        self._count(request, caller, workspace)
+        needs.check(caller)
         check_url(request)
+        actor = Actor(kind=caller.kind, key_id=caller.key_id, request_id=request.state.request_id)
         request.state.call = Call(
-            metadata=self.metadata, blobs=self.blobs, config=self.config, turns=self.turns, caller=caller
+            metadata=self.metadata.acting(actor),
+            blobs=self.blobs,
+            config=self.config,
+            turns=self.turns,
+            caller=caller,
+            workspace=workspace,
         )
+
+    def _count(self, request: Request, caller: Caller, workspace: Workspace) -> None:
+        """One more request of the caller's key, and of its workspace; raises 429."""
+        standings = []
+        if limit := self.config.requests_per_minute:
+            standings.append(self.rates.count("key", caller.key_id or "root", limit))
+        # Not of the root key's: it is what raises the limit again.
+        allowed = workspace.requests_per_minute
+        if allowed is not None and caller.kind != "root" and all(each.allowed for each in standings):
+            standings.append(self.rates.count("workspace", workspace.id, allowed))
+        request.state.answer_headers = render_headers(standings)
+        for standing in standings:
+            if not standing.allowed:
+                raise _too_many(standing)
+
+
+def _too_many(standing: Standing) -> ApiError:
+    if standing.policy == "workspace":
+        message = str(QuotaExceeded("requestsPerMinute", standing.limit, f"wait {standing.wait} seconds"))
+        return ApiError(429, "LIMITS_REACHED", message)
+    message = f"This key has made its {standing.limit} requests of this minute: wait {standing.wait} seconds"
+    return ApiError(429, "TOO_MANY_REQUESTS", message)
 
 
 def check_url(request: Request) -> None:
@@ -95,19 +191,23 @@ class ControlRoute(APIRoute):
 
     def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
         handle = super().get_route_handler()
+        needs = Needs.of(self)
         openapi = self.openapi_extra or {}
-        (scope,) = openapi["security"][0][SECURITY_SCHEME]
-        large_body = openapi.get(LARGE_BODY, False)
+        large_body, secret = openapi.get(LARGE_BODY, False), openapi.get(SECRET, False)
         takes_json = self.body_field is not None
 
         async def pass_gate(request: Request) -> Response:
             gate: Gate = request.app.state.gate
-            await gate.open(request, scope)
+            await gate.open(request, needs)
             if takes_json:
                 require_json(request)
                 limit = gate.config.max_large_json_bytes if large_body else gate.config.max_json_bytes
-                async with open_json(request, limit, gate.turns) as value:
-                    return await handle(_JsonRequest(request, value))
+                key = parse_key(request, secret=secret)
+                async with open_json(request, limit, gate.turns) as body:
+                    inner = _JsonRequest(request, body.value)
+                    if key is None:
+                        return await handle(inner)
+                    return await answer_once(request, key, body.digest, lambda: handle(inner))
             return await handle(request)
 
         return pass_gate

@@ -61,29 +61,45 @@ routes = [
 ]
 
 
-def _describe(name: str, summary: str, description: str, media_type: str, **others: str) -> dict[str, Any]:
-    """A path of the OpenAPI document; `others` are answers beside 200, by their number behind an underscore."""
-    schema = {"type": "string" if media_type.startswith("text/") else "object"}
-    answers = {"200": {"description": "Yes", "content": {media_type: {"schema": schema}}}}
-    answers |= {status.strip("_"): {"description": text} for status, text in others.items()}
+_HEADERS = {name: {"$ref": f"#/components/headers/{name}"} for name in ("X-Request-Id", "Cache-Control")}
+_JSON = "application/json"
+_READY = {
+    "status": "ready",
+    "store": "reachable",
+    "workers": {"worker-0": "serving"},
+    "visitors": "http://127.0.0.1:8080",
+}
+
+
+def _answer(meaning: str, media_type: str, example: str | dict[str, Any]) -> dict[str, Any]:
+    schema = {"type": "string" if isinstance(example, str) else "object", "examples": [example]}
+    return {"description": meaning, "headers": _HEADERS, "content": {media_type: {"schema": schema}}}
+
+
+def _describe(name: str, summary: str, description: str, answers: dict[str, dict[str, Any]]) -> dict[str, Any]:
+    """A path of the OpenAPI document; `answers` by status."""
     facts = {"operationId": name, "summary": summary, "description": description, "tags": ["Health"], "security": []}
-    return {"get": {**facts, "responses": answers}}
+    return {"get": {**facts, "responses": {**answers, "500": {"$ref": "#/components/responses/InternalServerError"}}}}
 
 
 OPENAPI = {
-    "/healthz": _describe("healthz", "Is it alive?", "Whether this process answers.", "application/json"),
+    "/healthz": _describe(
+        "healthz", "Is it alive?", "Whether this process answers.", {"200": _answer("Yes", _JSON, {"status": "alive"})}
+    ),
     "/readyz": _describe(
         "readyz",
         "Is it ready?",
         "Whether every worker serves and the store can be reached, with the state of each.",
-        "application/json",
-        _503="No",
+        {
+            "200": _answer("Yes", _JSON, _READY),
+            "503": _answer("No", _JSON, {**_READY, "status": "not ready", "workers": {"worker-0": "starting"}}),
+        },
     ),
     "/metrics": _describe(
         "metrics",
         "How does it fare?",
         "Counters and gauges in the text format of Prometheus: answers by site and class of status, caches, "
         "connections, revisions, processes, and the calls of this API.",
-        "text/plain",
+        {"200": _answer("Yes", "text/plain", 'spacelane_serving{process="worker-0"} 1.0\n')},
     ),
 }

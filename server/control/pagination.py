@@ -34,15 +34,19 @@ class ListQuery:
 
     cursor: str
     order: Order | None
-    take: int
+    take: int | None  # None: as many as is usual, or all of an export
+    accept: str | None  # the header: in which form
 
     def page(self, kind: str, *, default_order: Order = "desc") -> PageQuery:
         """The store's question; raises `Invalid` if the cursor is none of a list of `kind`."""
         after = parse_cursor(self.cursor, kind) if self.cursor else None
-        return PageQuery(after=after, take=self.take, descending=(self.order or default_order) == "desc")
+        return PageQuery(
+            after=after, take=self.take or DEFAULT_TAKE, descending=(self.order or default_order) == "desc"
+        )
 
 
 async def _list_query(
+    request: Request,
     cursor: Annotated[str, Query(description="Continues a list: the `cursor` of its last page")] = "",
     order: Annotated[Order | None, Query(description="By creation, `desc` by default; files by path, `asc`")] = None,
     take: Annotated[
@@ -50,7 +54,7 @@ async def _list_query(
     ] = None,
     limit: Annotated[int | None, Query(ge=1, le=MAX_TAKE, description="The same as `take`")] = None,
 ) -> ListQuery:
-    return ListQuery(cursor=cursor, order=order, take=take or limit or DEFAULT_TAKE)
+    return ListQuery(cursor=cursor, order=order, take=take or limit, accept=request.headers.get("accept"))
 
 
 async def _meta_filter(request: Request) -> dict[str, str]:

@@ -9,7 +9,9 @@ from importlib.resources import files
 from itertools import groupby
 from typing import Any, NamedTuple
 
+from server.control.auth import ROOT
 from server.control.errors import CODES
+from server.control.openapi import SECURITY_SCHEME
 
 CONTENT_SECURITY_POLICY = "default-src 'none'; style-src 'unsafe-inline'"
 
@@ -74,8 +76,7 @@ def _navigation(groups: list[tuple[str, list[_Operation]]]) -> str:
 
 def _article(operation: _Operation, document: Mapping[str, Any]) -> str:
     facts = operation.facts
-    scopes = [scope for requirement in facts["security"] for scopes in requirement.values() for scope in scopes]
-    needs = f"needs <code>{scopes[0]}</code>" if scopes else "needs no key"
+    scopes = [each[SECURITY_SCHEME] for each in facts["security"]]
     tables = [
         _table("Parameters", [_parameter(each, document) for each in facts.get("parameters", [])]),
         *(_media("Body", kind, content, document) for kind, content in _contents(facts.get("requestBody"))),
@@ -85,9 +86,22 @@ def _article(operation: _Operation, document: Mapping[str, Any]) -> str:
     return (
         f"<article id='{operation.name}'><h3>{escape(facts['summary'])}</h3><div class=route>"
         f"<span class='method {operation.method}'>{operation.method.upper()}</span>"
-        f"<code>{escape(operation.path)}</code><span class=scope>{needs}</span></div>"
+        f"<code>{escape(operation.path)}</code><span class=scope>{_needs(scopes)}</span></div>"
         f"{_prose(facts['description'])}{note}{''.join(tables)}</article>"
     )
+
+
+def _needs(scopes: list[list[str]]) -> str:
+    """Of the credentials that an operation takes; none if it takes any caller."""
+    match scopes:
+        case []:
+            return "needs no key"
+        case [[]]:
+            return "needs any key"
+        case [[only]] if only == ROOT:
+            return "needs the root key"
+        case _:
+            return f"needs <code>{escape(scopes[0][0])}</code>"
 
 
 def _contents(holder: Mapping[str, Any] | None) -> list[tuple[str, Mapping[str, Any]]]:

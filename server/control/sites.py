@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import asdict
+from functools import partial
 from typing import Annotated, TypeAlias, cast
 
 from fastapi import APIRouter, Query
@@ -10,10 +11,22 @@ from pydantic import Field
 from starlette.responses import Response
 
 from server.control.call import Call, CurrentCall
+from server.control.config import ControlConfig
 from server.control.fields import Alias, Body, Description, Folder, MetaUpdate, Name, NamedFile, NoFields
-from server.control.gate import ControlRoute, declare
-from server.control.pagination import META_FILTER_PARAMETER, CurrentListQuery, MetaFilter, render_page
-from server.control.views import IdView, ListView, NamedFileView, ProblemView, SiteStatusView, SiteView
+from server.control.gate import RECORDS, ControlRoute, declare
+from server.control.pagination import META_FILTER_PARAMETER, CurrentListQuery, MetaFilter
+from server.control.records import answer_list
+from server.control.views import (
+    CertificateView,
+    DnsView,
+    IdView,
+    ListView,
+    NamedFileView,
+    ProblemView,
+    SiteStatusView,
+    SiteView,
+    WorkerView,
+)
 from server.edge.hosts import parse_domain
 from server.edge.rule_files import compile_file, rule_files
 from storage.models import NewSite, Site, SitePatch
@@ -49,7 +62,7 @@ class NewSiteFields(SiteFields):
     domain: Domain
 
 
-@router.post("/space/{spaceId}/site/create", **declare("sites:write", IdView))
+@router.post("/space/{spaceId}/site/create", **declare("sites:write", IdView, statuses=(409,)))
 async def create_site(spaceId: str, body: NewSiteFields, call: CurrentCall) -> Response:
     """Bind a domain to a space. Visitors of the domain get the space's files from the next request on."""
     patch = body.patch(call)
@@ -59,7 +72,8 @@ async def create_site(spaceId: str, body: NewSiteFields, call: CurrentCall) -> R
 
 
 @router.get(
-    "/space/{spaceId}/site/list", **declare("sites:read", ListView[SiteView], parameters=[META_FILTER_PARAMETER])
+    "/space/{spaceId}/site/list",
+    **declare("sites:read", ListView[SiteView], also=RECORDS, parameters=[META_FILTER_PARAMETER]),
 )
 async def list_sites(
     spaceId: str,
@@ -69,11 +83,10 @@ async def list_sites(
     domain: Annotated[str | None, Query(description="Keeps the site at this domain")] = None,
 ) -> Response:
     """List a space's sites."""
-    page_query = query.page("site")
     wanted = None if domain is None else parse_domain(domain, call.config.platform_domains)
     space = await call.get_space(spaceId)
-    page = await call.metadata.list_sites(space.id, page_query, domain=wanted, meta=meta)
-    return call.answer(render_page("site", page, SiteView.model_validate))
+    read = partial(call.metadata.list_sites, space.id, domain=wanted, meta=meta)
+    return await answer_list(call, query, "site", read, SiteView)
 
 
 @router.get("/space/{spaceId}/site/{siteId}/fetch", **declare("sites:read", SiteView))
@@ -84,8 +97,12 @@ async def fetch_site(spaceId: str, siteId: str, call: CurrentCall) -> Response:
 
 @router.get("/space/{spaceId}/site/{siteId}/status", **declare("sites:read", SiteStatusView))
 async def site_status(spaceId: str, siteId: str, call: CurrentCall) -> Response:
-    """Tell whether the files that a site names are there, and what is wrong with its rule files, line by line."""
+    """Tell whether visitors can get at a site: its named files, its domain, the certificate, the processes that serve.
+
+    What is wrong with its rule files is told line by line.
+    """
     site = await call.get_site(await call.get_space(spaceId), siteId)
+    addresses = await call.config.directory.find(site.domain)
     named = [await _named(call, site, name) for name in (site.index, site.not_found)]
     problems: list[ProblemView] = []
     unlisted = 0
@@ -95,9 +112,34 @@ async def site_status(spaceId: str, siteId: str, call: CurrentCall) -> Response:
             problems += [ProblemView(file=path, **asdict(problem)) for problem in compiled.problems]
             unlisted += compiled.unlisted
     view = SiteStatusView(
-        id=site.id, domain=site.domain, index=named[0], not_found=named[1], problems=problems, unlisted=unlisted
+        id=site.id,
+        domain=site.domain,
+        index=named[0],
+        not_found=named[1],
+        dns=DnsView.model_validate(addresses),
+        certificate=_certificate(call.config, site),
+        workers=await _workers(call, site),
+        problems=problems,
+        unlisted=unlisted,
     )
     return call.answer(view)
+
+
+def _certificate(config: ControlConfig, site: Site) -> CertificateView:
+    shown = config.certificate
+    if shown is None:
+        return CertificateView(state="none", expires_at=None)
+    return CertificateView(state=shown.judge(site.domain, config.clock()), expires_at=shown.ends_at)
+
+
+async def _workers(call: Call, site: Site) -> list[WorkerView]:
+    hosted = await call.metadata.find_site([site.domain])
+    version = hosted.version if hosted else site.revision
+    readiness = call.config.readiness()
+    return [
+        WorkerView(name=name, state=state, applied=readiness.applied.get(name, -1) >= version)
+        for name, state in sorted(readiness.workers.items())
+    ]
 
 
 async def _named(call: Call, site: Site, name: str) -> NamedFileView:
@@ -105,7 +147,7 @@ async def _named(call: Call, site: Site, name: str) -> NamedFileView:
     return NamedFileView(path=path, exists=await call.metadata.find_file(site.space_id, path) is not None)
 
 
-@router.post("/space/{spaceId}/site/{siteId}/update", **declare("sites:write", IdView))
+@router.post("/space/{spaceId}/site/{siteId}/update", **declare("sites:write", IdView, statuses=(409,)))
 async def update_site(spaceId: str, siteId: str, body: SiteFields, call: CurrentCall) -> Response:
     """Change a site. Only the fields that are sent change; null or an empty text clears one, save the domain."""
     patch = body.patch(call)

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import base64
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
-from typing import Annotated, Any, Generic, TypeAlias, TypeVar
+from typing import Annotated, Any, Generic, Literal, TypeAlias, TypeVar
 
 from pydantic import (
     BaseModel,
@@ -19,9 +18,11 @@ from pydantic import (
 from pydantic.alias_generators import to_camel
 from starlette.responses import Response
 
-from server.control.errors import Detail
+from server.control.errors import CODES, Detail
 from server.edge.media_types import content_type
+from storage.calls import ActorKind
 from storage.models import Digest, Millis, Mode
+from storage.paths import path_id
 
 V = TypeVar("V", bound="View")
 
@@ -54,6 +55,14 @@ Time: TypeAlias = Annotated[
 ]
 
 
+def _times(told: Mapping[str, Any], info: SerializationInfo) -> dict[str, Any]:
+    """The fields of an object, of which those that are times end in At."""
+    return {
+        name: _time(value, info) if name.endswith("At") and isinstance(value, int) else value
+        for name, value in told.items()
+    }
+
+
 def _prefix(folder: str) -> str:
     return f"/{folder}" if folder else ""
 
@@ -68,13 +77,20 @@ class View(BaseModel):
 
     def render(self, *, sdk: bool) -> Response:
         """The answer; `sdk` writes times as epoch milliseconds."""
-        body = self.model_dump_json(by_alias=True, context={"sdk": sdk})
-        return Response(body, media_type="application/json")
+        return Response(self.dump_json(sdk=sdk), media_type="application/json")
+
+    def dump_json(self, *, sdk: bool) -> str:
+        """As JSON, without line breaks."""
+        return self.model_dump_json(by_alias=True, context={"sdk": sdk})
+
+    def dump(self, *, sdk: bool) -> dict[str, Any]:
+        """As plain values, by the names of the JSON."""
+        return self.model_dump(by_alias=True, context={"sdk": sdk})
 
 
 class ErrorBody(BaseModel):
     message: str
-    code: str
+    code: Annotated[str, WithJsonSchema({"type": "string", "enum": list(CODES)})]
     details: list[Detail] = []
 
 
@@ -138,6 +154,28 @@ class ProblemView(View):
     left_out: bool
 
 
+class DnsView(View):
+    """Where the DNS says that the domain is. Addresses of private networks are left out."""
+
+    state: Literal["found", "missing", "private", "unknown"]
+    addresses: list[str]
+
+
+class CertificateView(View):
+    """Whether the server's certificate is for the domain; `none` where visitors are not served over TLS."""
+
+    state: Literal["none", "valid", "mismatch", "expired", "notYetValid"]
+    expires_at: Time | None
+
+
+class WorkerView(View):
+    """A process that serves visitors. One that has not `applied` the site's last change does so before it answers."""
+
+    name: str
+    state: str
+    applied: bool
+
+
 class SiteStatusView(View):
     """`unlisted` counts problems beyond those that are listed."""
 
@@ -145,28 +183,38 @@ class SiteStatusView(View):
     domain: str
     index: NamedFileView
     not_found: NamedFileView
+    dns: DnsView
+    certificate: CertificateView
+    workers: list[WorkerView]
     problems: list[ProblemView]
     unlisted: int
 
 
-def path_id(path: str) -> str:
-    """A file's id: its path in base64url, without padding."""
-    return base64.urlsafe_b64encode(path.encode()).decode().rstrip("=")
-
-
-class EntryView(View):
-    """A file, or a folder that has files below it."""
+class PathView(View):
+    """A file or folder of the space, by its id and its path."""
 
     path: str
-    size: int
-    updated_at: Time
-    is_directory: bool
-    digest: Digest | None
 
     @computed_field  # type: ignore[prop-decorator]
     @property
     def id(self) -> str:
         return path_id(self.path)
+
+
+class LinkView(View):
+    """`url` gives the file to anybody, for five minutes."""
+
+    id: str
+    url: str
+
+
+class EntryView(PathView):
+    """A file, or a folder that has files below it."""
+
+    size: int
+    updated_at: Time
+    is_directory: bool
+    digest: Digest | None
 
     @computed_field  # type: ignore[prop-decorator]
     @property
@@ -201,6 +249,32 @@ class ActivatedView(View):
     revision: int
 
 
+class WorkspaceView(View):
+    """A limit that is null is none."""
+
+    id: str
+    alias: str | None
+    name: str
+    max_sites: int | None
+    max_files: int | None
+    max_bytes: int | None
+    requests_per_minute: int | None
+    created_at: Time
+    updated_at: Time
+
+
+class UsageView(View):
+    """`bytes` are of every content that is kept, each counted once, replaced files included."""
+
+    sites: int
+    files: int
+    bytes: int
+
+
+class WorkspaceUseView(WorkspaceView):
+    usage: UsageView
+
+
 class KeyView(View):
     id: str
     name: str
@@ -210,6 +284,39 @@ class KeyView(View):
     expires_at: Time | None
     revoked_at: Time | None
     last_used_at: Time | None
+
+
+Told: TypeAlias = Annotated[Mapping[str, Any] | None, PlainSerializer(_times, when_used="unless-none")]
+
+
+class ActorView(View):
+    """Who made a change: the holder of a key, of a token that it made, of the root key, or the server itself."""
+
+    kind: ActorKind
+    key_id: str | None
+
+
+class AuditView(View):
+    """Of an update, `before` and `after` have only what changed; a field that is too large is `{"$omitted": bytes}`.
+    Of files, they have the digests by path, of ten at most, and the `count` of all."""
+
+    id: str
+    actor: ActorView
+    request_id: str | None
+    action: str
+    kind: str
+    object_id: str
+    space_id: str | None
+    before: Told
+    after: Told
+    created_at: Time
+
+
+class NewTokenView(View):
+    """`token` goes where a secret key would: `Authorization: Bearer …`."""
+
+    token: str
+    expires_at: Time
 
 
 class NewKeyView(View):

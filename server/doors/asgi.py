@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator
 from contextlib import aclosing, suppress
 from dataclasses import dataclass, replace
 
@@ -12,8 +11,9 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from server.doors.journal import Asked, Journal
 from server.doors.tls import EXTENSION, server_name
 from server.edge.edge import Edge
+from server.edge.parts import read_parts
 from server.edge.request import Refusal, Request, read_request
-from server.edge.response import Body, Parts, Response
+from server.edge.response import Body, Response
 from server.edge.visits import VISIT, Visit, unnoted
 from storage.blobs import BlobReader
 
@@ -156,7 +156,7 @@ async def _send_body(body: Body, reader: BlobReader | None, receive: Receive, se
     # Servers drop what is sent to a visitor who has left, so without this the rest of the file would be read in vain.
     gone = asyncio.ensure_future(_wait_for_disconnect(receive))
     try:
-        async with aclosing(_chunks(body, reader)) as chunks:
+        async with aclosing(read_parts(body, reader)) as chunks:
             async for chunk in chunks:
                 await send({"type": "http.response.body", "body": chunk, "more_body": True})
                 # To send may not wait at all; then neither others nor word that the visitor has left would get a turn.
@@ -167,15 +167,6 @@ async def _send_body(body: Body, reader: BlobReader | None, receive: Receive, se
         await send({"type": "http.response.body", "body": b""})
     finally:
         await _cancel(gone)
-
-
-async def _chunks(body: Parts, reader: BlobReader) -> AsyncGenerator[bytes, None]:
-    for part in body.parts:
-        if isinstance(part, bytes):
-            yield part
-        else:
-            async for chunk in reader.read(part.start, part.stop):
-                yield chunk
 
 
 async def _wait_for_disconnect(receive: Receive) -> None:

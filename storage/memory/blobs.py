@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import AsyncIterable, AsyncIterator
+import time
+from collections.abc import AsyncIterable, AsyncIterator, Callable, Sequence
 
 from storage.errors import Corrupt, Invalid, TooLarge
 from storage.models import Blob, Digest
@@ -12,10 +13,12 @@ CHUNK_BYTES = 256 * 1024
 
 
 class MemoryBlobs:
-    """A `BlobStore`. `contents` is all it keeps, for a test to look at or to damage."""
+    """A `BlobStore`. `contents` is all it keeps, for a test to look at or to damage; `clock` gives seconds."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, clock: Callable[[], float] = time.monotonic) -> None:
         self.contents: dict[Digest, bytes] = {}
+        self._clock = clock
+        self._stored_at: dict[Digest, float] = {}
 
     async def put(
         self, chunks: AsyncIterable[bytes], *, limit: int | None = None, expected: Digest | None = None
@@ -29,6 +32,7 @@ class MemoryBlobs:
         if expected not in (None, digest):
             raise Invalid("digest", f"is not the content's, which is {digest}: upload the file that it was made from")
         self.contents[digest] = bytes(content)
+        self._stored_at[digest] = self._clock()
         return Blob(digest=digest, size=len(content))
 
     async def read(self, digest: Digest) -> bytes:
@@ -43,8 +47,22 @@ class MemoryBlobs:
     def open_nowait(self, digest: Digest) -> None:
         """There are no files."""
 
-    async def delete(self, digest: Digest) -> None:
-        self.contents.pop(digest, None)
+    async def list_stored(self, unchanged_for: float) -> AsyncIterator[Sequence[Blob]]:
+        yield [
+            Blob(digest=digest, size=len(content))
+            for digest, content in self.contents.items()
+            if self._is_older(digest, unchanged_for)
+        ]
+
+    async def delete(self, digest: Digest, *, unchanged_for: float = 0.0) -> bool:
+        if digest not in self.contents or not self._is_older(digest, unchanged_for):
+            return False
+        del self.contents[digest]
+        self._stored_at.pop(digest, None)
+        return True
+
+    def _is_older(self, digest: Digest, seconds: float) -> bool:
+        return self._clock() - self._stored_at.get(digest, 0.0) >= seconds
 
     def _get(self, digest: Digest) -> bytes:
         try:

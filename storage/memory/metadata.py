@@ -5,15 +5,19 @@ No verb ever suspends, so each is atomic as it stands: it looks, refuses, and on
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
-from typing import TypeVar
 
-from storage import edits
+from storage import audit, edits
 from storage.clock import now_ms, stamp
-from storage.errors import Conflict, NotFound
+from storage.errors import Conflict
+from storage.memory.copies import CopyVerbs
+from storage.memory.nouns import find_by_alias, get, is_after, page, refuse_taken_alias
+from storage.memory.possessions import PossessionVerbs
+from storage.memory.tenants import MemoryTenants
 from storage.memory.tree import Tree, file_entry
-from storage.memory.variants import Variants, VariantVerbs
+from storage.memory.variants import VariantVerbs
 from storage.models import (
     Blob,
     Change,
@@ -22,10 +26,8 @@ from storage.models import (
     Entry,
     File,
     HostedSite,
-    Key,
     Millis,
     NewDeployment,
-    NewKey,
     NewSite,
     NewSpace,
     Page,
@@ -34,31 +36,25 @@ from storage.models import (
     SitePatch,
     Space,
     SpacePatch,
-    Workspace,
+    Usage,
 )
 
-T = TypeVar("T", Key, Space, Site, Deployment)
-N = TypeVar("N", bound=Space | Site)
 
-
-class MemoryMetadata(VariantVerbs):
+class MemoryMetadata(MemoryTenants, CopyVerbs, PossessionVerbs, VariantVerbs):
     """`clock` gives the time; `announce` is told the last revision of each write, before the verb returns."""
 
     def __init__(
         self, *, clock: Callable[[], Millis] = now_ms, announce: Callable[[int], None] = lambda revision: None
     ) -> None:
-        self._clock = clock
+        super().__init__(clock)
         self._announce = announce
         self._changes: list[Change] = []  # revision N is at N - 1
-        self._workspaces: dict[str, Workspace] = {}
-        self._keys: dict[str, Key] = {}
         self._spaces: dict[str, Space] = {}
         self._trees: dict[str, Tree] = {}  # by space
         self._settings_at: dict[str, Millis] = {}  # by space: the latest of its sites'
         self._sites: dict[str, Site] = {}
         self._domains: dict[str, str] = {}  # to the site's id
-        self._possessions: dict[str, dict[Digest, int]] = {}  # by workspace: content → size
-        self._variants: dict[str, Variants] = {}  # by workspace
+        self._uploaded_at: dict[tuple[str, Digest], Millis] = {}  # by workspace and content
         self._variants_revisions: dict[str, int] = {}  # by space; absent: 0
         self._deployments: dict[str, Deployment] = {}
         self._manifests: dict[str, Mapping[str, Blob]] = {}  # by deployment
@@ -93,50 +89,16 @@ class MemoryMetadata(VariantVerbs):
         paths = self._trees[space_id].list_paths(folder, revision) if space_id in self._trees else []
         return [path for path in paths if path > after][:limit]
 
-    # Workspaces and keys.
-
-    async def put_workspace(self, workspace_id: str, name: str) -> Workspace:
-        self._possessions.setdefault(workspace_id, {})
-        self._variants.setdefault(workspace_id, Variants())
-        workspace = Workspace(id=workspace_id, name=name, created_at=self._clock())
-        return self._workspaces.setdefault(workspace_id, workspace)
-
-    async def create_key(self, new: NewKey) -> Key:
-        self._require_workspace(new.workspace_id)
-        key = edits.make_key(new, self._clock())
-        if await self.find_key_by_hash(key.secret_hash):
-            raise Conflict("key", "secret_hash", key.secret_hash)
-        self._keys[key.id] = key
-        return key
-
-    async def find_key(self, key_id: str) -> Key | None:
-        return self._keys.get(key_id)
-
-    async def find_key_by_hash(self, secret_hash: str) -> Key | None:
-        return next((key for key in self._keys.values() if key.secret_hash == secret_hash), None)
-
-    async def list_keys(self, workspace_id: str, query: PageQuery) -> Page[Key]:
-        return _page((key for key in self._keys.values() if key.workspace_id == workspace_id), query)
-
-    async def revoke_key(self, key_id: str) -> Key:
-        key = _get(self._keys, "key", key_id)
-        if key.revoked_at is None:
-            self._keys[key_id] = key = replace(key, revoked_at=self._clock())
-        return key
-
-    async def touch_key(self, key_id: str, used_at: Millis) -> None:
-        if key := self._keys.get(key_id):
-            self._keys[key_id] = replace(key, last_used_at=used_at)
-
     # Spaces.
 
     async def create_space(self, new: NewSpace) -> Space:
         self._require_workspace(new.workspace_id)
         space = edits.make_space(new, self._next_revision(), self._clock())
-        self._refuse_taken_alias("space", space, self._spaces.values())
+        refuse_taken_alias("space", space, self._spaces.values())
         self._spaces[space.id] = space
         self._trees[space.id] = Tree()
         self._settings_at[space.id] = 0
+        self._record(audit.created(space))
         self._log("space.create")
         return space
 
@@ -144,7 +106,7 @@ class MemoryMetadata(VariantVerbs):
         return self._spaces.get(space_id)
 
     async def find_space_by_alias(self, workspace_id: str, alias: str) -> Space | None:
-        return _find_by_alias(self._spaces.values(), workspace_id, alias)
+        return find_by_alias(self._spaces.values(), workspace_id, alias)
 
     async def list_spaces(
         self,
@@ -153,27 +115,31 @@ class MemoryMetadata(VariantVerbs):
         *,
         contact_id: str | None = None,
         meta: Mapping[str, str] | None = None,
+        among: Collection[str] | None = None,
     ) -> Page[Space]:
-        return _page(
+        return page(
             (
                 space
                 for space in self._spaces.values()
                 if space.workspace_id == workspace_id
                 and contact_id in (None, space.contact_id)
+                and (among is None or space.id in among)
                 and edits.matches_meta(space.meta, meta or {})
             ),
             query,
         )
 
     async def update_space(self, space_id: str, patch: SpacePatch) -> Space:
-        space = edits.patch_space(_get(self._spaces, "space", space_id), patch, self._clock())
-        self._refuse_taken_alias("space", space, self._spaces.values())
+        old = get(self._spaces, "space", space_id)
+        space = edits.patch_space(old, patch, self._clock())
+        refuse_taken_alias("space", space, self._spaces.values())
         self._spaces[space_id] = space
+        self._record(audit.updated(old, space))
         self._log("space.update")
         return space
 
     async def delete_space(self, space_id: str) -> None:
-        _get(self._spaces, "space", space_id)
+        space = get(self._spaces, "space", space_id)
         hosts = tuple(sorted(site.domain for site in self._sites.values() if site.space_id == space_id))
         for host in hosts:
             del self._sites[self._domains.pop(host)]
@@ -181,29 +147,36 @@ class MemoryMetadata(VariantVerbs):
             del self._deployments[deployment.id], self._manifests[deployment.id]
         del self._spaces[space_id], self._trees[space_id], self._settings_at[space_id]
         self._variants_revisions.pop(space_id, None)
+        self._record(audit.deleted(space, domains=audit.first(hosts), domainCount=len(hosts)))
         self._log("space.delete", hosts, space_id)
 
     # Sites.
 
     async def create_site(self, new: NewSite) -> Site:
-        space = _get(self._spaces, "space", new.space_id)
+        space = get(self._spaces, "space", new.space_id)
         site = edits.make_site(new, space.workspace_id, self._next_revision(), self._clock())
         self._refuse_site(site, edits.required_files(site))
+        self._check_quota(edits.SITES, space.workspace_id, self._count_sites(space.workspace_id) + 1)
         self._sites[site.id] = site
         self._domains[site.domain] = site.id
+        self._record(audit.created(site))
         self._log("site.create", (site.domain,))
         return site
 
     async def create_sites(self, news: Sequence[NewSite]) -> Sequence[Site]:
         revision, now = self._next_revision(), self._clock()
         made = [
-            edits.make_site(new, _get(self._spaces, "space", new.space_id).workspace_id, revision, now) for new in news
+            edits.make_site(new, get(self._spaces, "space", new.space_id).workspace_id, revision, now) for new in news
         ]
         edits.refuse_twins(made)
         for site in made:
             self._refuse_site(site, edits.required_files(site))
+        for workspace_id, more in Counter(site.workspace_id for site in made).items():
+            self._check_quota(edits.SITES, workspace_id, self._count_sites(workspace_id) + more)
         self._sites |= {site.id: site for site in made}
         self._domains |= {site.domain: site.id for site in made}
+        for site in made:
+            self._record(audit.created(site))
         if made:
             self._log("site.create", tuple(site.domain for site in made))
         return made
@@ -212,7 +185,7 @@ class MemoryMetadata(VariantVerbs):
         return self._sites.get(site_id)
 
     async def find_site_by_alias(self, workspace_id: str, alias: str) -> Site | None:
-        return _find_by_alias(self._sites.values(), workspace_id, alias)
+        return find_by_alias(self._sites.values(), workspace_id, alias)
 
     async def list_sites(
         self,
@@ -222,7 +195,7 @@ class MemoryMetadata(VariantVerbs):
         domain: str | None = None,
         meta: Mapping[str, str] | None = None,
     ) -> Page[Site]:
-        return _page(
+        return page(
             (
                 site
                 for site in self._sites.values()
@@ -234,7 +207,7 @@ class MemoryMetadata(VariantVerbs):
         )
 
     async def update_site(self, site_id: str, patch: SitePatch) -> Site:
-        old = _get(self._sites, "site", site_id)
+        old = get(self._sites, "site", site_id)
         now = self._clock()
         site = edits.patch_site(old, patch, self._next_revision(), now)
         self._refuse_site(site, edits.required_files(site, patch))
@@ -244,27 +217,37 @@ class MemoryMetadata(VariantVerbs):
         del self._domains[old.domain]
         self._sites[site_id] = site
         self._domains[site.domain] = site_id
+        self._record(audit.updated(old, site))
         self._log("site.update", tuple(sorted({old.domain, site.domain})))
         return site
 
     async def delete_site(self, site_id: str) -> None:
-        site = _get(self._sites, "site", site_id)
+        site = get(self._sites, "site", site_id)
         del self._sites[site_id], self._domains[site.domain]
+        self._record(audit.deleted(site))
         self._log("site.delete", (site.domain,))
 
     # Files.
 
     async def put_files(self, space_id: str, files: Mapping[str, Blob], *, delete: Collection[str] = ()) -> int:
-        space = _get(self._spaces, "space", space_id)
+        space = get(self._spaces, "space", space_id)
+        self._check_bytes(space.workspace_id, files.values())
+        named = {*files, *delete}
+        before = self._digests(space_id, audit.first(named))
         if self._publish(space, files, delete):
-            self._possessions[space.workspace_id].update((blob.digest, blob.size) for blob in files.values())
+            self._possess(space.workspace_id, files.values())
+            after = self._digests(space_id, audit.first(named))
+            verb = "put" if files else "delete"
+            self._record(audit.files_changed(verb, space, before, after, len(named)))
             self._log("files.put", space_id=space_id)
         return self._spaces[space_id].revision
 
-    async def delete_tree(self, space_id: str, folder: str) -> int:
-        space = _get(self._spaces, "space", space_id)
-        ended = [file.path for file in self._trees[space_id].list_live(folder)]
+    async def delete_tree(self, space_id: str, path: str, *, recursive: bool = True) -> int:
+        space = get(self._spaces, "space", space_id)
+        ended = [file.path for file in self._trees[space_id].list_at(path) if recursive or file.path == path]
+        before = self._digests(space_id, audit.first(ended))
         if self._publish(space, {}, ended):
+            self._record(audit.files_changed("delete", space, before, {}, len(ended)))
             self._log("files.delete", space_id=space_id)
         return len(ended)
 
@@ -276,21 +259,18 @@ class MemoryMetadata(VariantVerbs):
         entries = [file_entry(file) for file in tree.list_live(folder)] if recursive else list(tree.list_level(folder))
         entries.sort(key=lambda entry: entry.is_directory)
         entries.sort(key=lambda entry: entry.path, reverse=query.descending)  # stable: the file stays first
-        rest = [entry for entry in entries if _is_after(entry.path, query)]
+        rest = [entry for entry in entries if is_after(entry.path, query)]
         return edits.cut_entries(rest[: query.take + 2], query.take)
 
     # Blobs a workspace possesses, and deployments.
 
-    async def put_blob(self, workspace_id: str, blob: Blob) -> None:
-        self._require_workspace(workspace_id)
-        self._possessions[workspace_id][blob.digest] = blob.size
-
     async def create_deployment(self, new: NewDeployment) -> Deployment:
-        space = _get(self._spaces, "space", new.space_id)
+        space = get(self._spaces, "space", new.space_id)
         deployment = edits.make_deployment(new, space, self._clock())
         self._check_sizes(deployment, new.files)
         self._deployments[deployment.id] = deployment
         self._manifests[deployment.id] = dict(new.files)
+        self._record(audit.created(deployment))
         self._log("deployment.create")
         return deployment
 
@@ -298,7 +278,7 @@ class MemoryMetadata(VariantVerbs):
         return self._deployments.get(deployment_id)
 
     async def list_deployments(self, space_id: str, query: PageQuery) -> Page[Deployment]:
-        return _page((each for each in self._deployments.values() if each.space_id == space_id), query)
+        return page((each for each in self._deployments.values() if each.space_id == space_id), query)
 
     async def find_deployment_blob(self, deployment_id: str, digest: Digest) -> tuple[str, Blob] | None:
         manifest = self._manifests.get(deployment_id, {})
@@ -311,7 +291,7 @@ class MemoryMetadata(VariantVerbs):
         return sorted(needed - self._possessions[deployment.workspace_id].keys())
 
     async def activate_deployment(self, deployment_id: str) -> Deployment:
-        deployment = _get(self._deployments, "deployment", deployment_id)
+        deployment = get(self._deployments, "deployment", deployment_id)
         space = self._spaces[deployment.space_id]
         if deployment.revision == space.revision:
             return deployment
@@ -324,11 +304,12 @@ class MemoryMetadata(VariantVerbs):
         ended = [file.path for file in tree.list_live(deployment.prefix)] if deployment.mode == "replace" else ()
         self._publish(space, manifest, ended)
         revision = self._next_revision()
-        deployment = replace(deployment, revision=revision, activated_at=self._clock())
-        self._deployments[deployment_id] = deployment
+        activated = replace(deployment, revision=revision, activated_at=self._clock())
+        self._deployments[deployment_id] = activated
+        self._record(audit.updated(deployment, activated, "activate"))
         self._spaces[space.id] = replace(space, revision=revision)
         self._log("deployment.activate", space_id=space.id)
-        return deployment
+        return activated
 
     # What the verbs share.
 
@@ -350,21 +331,35 @@ class MemoryMetadata(VariantVerbs):
         tree, revision = self._trees[space.id], self._next_revision()
         now = stamp(self._clock(), self._settings_at[space.id])
         begun, gone = tree.publish(files, ended, revision, now)
+        if len(begun) > len(gone):
+            count = self._count_files(space.workspace_id) + len(begun) - len(gone)
+            self._check_quota(edits.FILES, space.workspace_id, count)
         tree.apply(begun, gone)
         if begun or gone:
             self._spaces[space.id] = replace(space, revision=revision)
         return bool(begun or gone)
 
-    def _require_workspace(self, workspace_id: str) -> None:
-        if workspace_id not in self._workspaces:
-            raise NotFound("workspace", workspace_id)
+    async def measure_workspace(self, workspace_id: str) -> Usage:
+        return Usage(
+            sites=self._count_sites(workspace_id),
+            files=self._count_files(workspace_id),
+            bytes=sum(self._possessions.get(workspace_id, {}).values()),
+        )
 
-    def _refuse_taken_alias(self, kind: str, noun: Space | Site, others: Iterable[Space | Site]) -> None:
-        if noun.alias is None:
-            return
-        holder = _find_by_alias(others, noun.workspace_id, noun.alias)
-        if holder and holder.id != noun.id:
-            raise Conflict(kind, "alias", noun.alias)
+    def _digests(self, space_id: str, paths: Iterable[str]) -> dict[str, Digest]:
+        """What is live at each of them."""
+        tree = self._trees[space_id]
+        return {path: live.digest for path in paths if (live := tree.find_live(path))}
+
+    def _count_sites(self, workspace_id: str) -> int:
+        return sum(site.workspace_id == workspace_id for site in self._sites.values())
+
+    def _count_files(self, workspace_id: str) -> int:
+        own = (space.id for space in self._spaces.values() if space.workspace_id == workspace_id)
+        return sum(len(self._trees[space_id].list_live("")) for space_id in own)
+
+    def _check_quota(self, quota: edits.Quota, workspace_id: str, after: int) -> None:
+        edits.check_quota(quota, self._workspaces[workspace_id], after)
 
     def _refuse_site(self, site: Site, required: Iterable[tuple[str, str]]) -> None:
         for label, path in required:
@@ -372,26 +367,4 @@ class MemoryMetadata(VariantVerbs):
                 raise edits.missing_file(label, path)
         if self._domains.get(site.domain, site.id) != site.id:
             raise Conflict("site", "domain", site.domain)
-        self._refuse_taken_alias("site", site, self._sites.values())
-
-
-def _find_by_alias(nouns: Iterable[N], workspace_id: str, alias: str) -> N | None:
-    return next((noun for noun in nouns if noun.workspace_id == workspace_id and noun.alias == alias), None)
-
-
-def _get(nouns: Mapping[str, T], kind: str, ref: str) -> T:
-    if ref not in nouns:
-        raise NotFound(kind, ref)
-    return nouns[ref]
-
-
-def _is_after(position: str, query: PageQuery) -> bool:
-    if query.after is None:
-        return True
-    return position < query.after if query.descending else position > query.after
-
-
-def _page(nouns: Iterable[T], query: PageQuery) -> Page[T]:
-    rest = [noun for noun in nouns if _is_after(noun.id, query)]
-    rest.sort(key=lambda noun: noun.id, reverse=query.descending)
-    return edits.cut_page(rest, query.take, lambda noun: noun.id)
+        refuse_taken_alias("site", site, self._sites.values())

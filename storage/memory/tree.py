@@ -6,7 +6,7 @@ from collections.abc import Collection, Iterator, Mapping
 from dataclasses import replace
 
 from storage.clock import stamp
-from storage.models import Blob, Entry, File, Millis
+from storage.models import Blob, Digest, Entry, File, Millis
 
 
 def _changed_at(row: File) -> Millis:
@@ -46,6 +46,11 @@ class Tree:
             for path, rows in sorted(self._rows.items())
             if path.startswith(start) and rows[-1].to_revision is None
         ]
+
+    def list_at(self, path: str) -> list[File]:
+        """The live file at `path`, if there is one, and what is live below it."""
+        live = self.find_live(path)
+        return [*([live] if live else []), *self.list_live(path)]
 
     def list_level(self, folder: str) -> Iterator[Entry]:
         """The files and folders directly below `folder`, in no order."""
@@ -97,6 +102,10 @@ class Tree:
             if newest and max(newest.from_revision, newest.to_revision or 0) > revision:
                 return path
         return None
+
+    def digests(self) -> Iterator[Digest]:
+        """Of every content that was ever live."""
+        return (row.digest for rows in self._rows.values() for row in rows)
 
     def last_changed_at(self) -> Millis:
         """When anything in it last changed; 0 if nothing ever did."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Container, Iterator, Mapping, Sequence
 
 from storage.errors import NotFound
 from storage.memory.tree import Tree
@@ -30,6 +30,14 @@ class Variants:
         """By coding."""
         tries = sorted(self._tries.get(source, {}).items())
         return tuple(Variant(coding=coding, digest=blob.digest, size=blob.size) for coding, blob in tries if blob)
+
+    def keep(self, sources: Container[Digest]) -> None:
+        """Forget what others have become."""
+        self._tries = {source: tries for source, tries in self._tries.items() if source in sources}
+
+    def digests(self) -> Iterator[Digest]:
+        """Of all variants."""
+        return (blob.digest for tries in self._tries.values() for blob in tries.values() if blob)
 
     def tried(self, source: Digest) -> frozenset[Coding]:
         """The codings it has been tried in, to whatever end."""

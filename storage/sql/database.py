@@ -4,7 +4,7 @@ A write that concerns visitors is a `Change`:
 
 1. begin; look up the next revision, which waits for the writer before
 2. read, refuse, write
-3. append to the change log, which draws a revision for each entry; commit
+3. append to the change log, which draws a revision for each entry, and to the audit log; commit
 4. announce the last revision
 """
 
@@ -13,13 +13,17 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Callable, Coroutine, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
-from dataclasses import dataclass, field
+from copy import copy
+from dataclasses import asdict, dataclass, field
 from functools import wraps
 from typing import Any, ParamSpec, TypeVar
 
 from sqlalchemy import URL, Executable, Row, Table, bindparam, insert, select, text, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from storage import audit
+from storage.audit import Act
+from storage.calls import Actor, AuditEntry
 from storage.errors import StorageError
 from storage.models import Millis
 from storage.sql import tables
@@ -42,6 +46,18 @@ class Transaction:
 
     connection: AsyncConnection
     now: Millis
+    actor: Actor
+    told: list[AuditEntry] = field(default_factory=list, init=False)  # for the audit log
+
+    def record(self, act: Act) -> None:
+        """What the audit log shall say; nothing unless the write is kept."""
+        self.told.append(audit.entry(act, self.actor, self.now))
+
+    async def commit(self) -> None:
+        """Keep the write, and tell of it."""
+        if self.told:
+            await self.connection.execute(insert(tables.audit), [asdict(entry) for entry in self.told])
+        await self.connection.commit()
 
     @property
     def dialect(self) -> str:
@@ -76,9 +92,10 @@ class Change(Transaction):
     """A write whose first entry in the log draws `revision`. If it logs nothing no revision is drawn, and nothing is
     kept unless it says `keep`."""
 
-    revision: int
+    revision: int = field(kw_only=True)
     entries: list[dict[str, Any]] = field(default_factory=list, init=False)
     kept: bool = field(default=False, init=False)
+    new_files: int = field(default=0, init=False)  # paths that have a file and had none, less those that lost theirs
 
     @property
     def latest(self) -> int:
@@ -102,9 +119,16 @@ class Database:
         self.dialect = url.get_backend_name()
         self._clock = clock
         self._announce = announce
+        self._actor = audit.SYSTEM
         self._writer = create_writer(url)
         self._reader = create_reader(url)
         self.edge = create_edge_reader(url)
+
+    def acting(self, actor: Actor) -> Database:
+        """The same database, by way of which `actor` writes."""
+        same = copy(self)
+        same._actor = actor
+        return same
 
     async def rows(self, statement: Executable, parameters: Mapping[str, Any] | None = None) -> Sequence[Row[Any]]:
         """All of the answer, as of the latest commit."""
@@ -126,8 +150,9 @@ class Database:
         """A write that draws no revision."""
         with translated():
             async with self._writer.connect() as connection:
-                yield Transaction(connection, self._clock())
-                await connection.commit()
+                transaction = Transaction(connection, self._clock(), self._actor)
+                yield transaction
+                await transaction.commit()
 
     @asynccontextmanager
     async def change(self) -> AsyncIterator[Change]:
@@ -135,13 +160,13 @@ class Database:
         with translated():
             async with self._writer.connect() as connection:
                 revision = (await connection.execute(_LATEST)).scalar_one() + 1
-                change = Change(connection, self._clock(), revision)
+                change = Change(connection, self._clock(), self._actor, revision=revision)
                 yield change
                 if change.entries:
                     await connection.execute(_DRAW, {"latest": change.latest})
                     await connection.execute(insert(tables.changes), change.entries)
                 if change.entries or change.kept:
-                    await connection.commit()
+                    await change.commit()
                 if change.entries:
                     self._announce(change.latest)
 

@@ -7,10 +7,10 @@ from dataclasses import replace
 
 from sqlalchemy import bindparam, func, insert, select
 
-from storage import edits
+from storage import audit, edits
 from storage.models import Blob, Deployment, Digest, NewDeployment, Page, PageQuery
 from storage.sql.database import Change, Verbs, whole
-from storage.sql.publish import begin_files, end_where, finish, is_below, newest, prepare
+from storage.sql.publish import begin_files, end_files, end_where, finish, is_below, newest, prepare
 from storage.sql.rows import DEPLOYMENT, SPACE, Reader
 from storage.sql.sources import FILES, files_json
 from storage.sql.tables import deployment_files, deployments, files, workspace_blobs
@@ -77,6 +77,7 @@ class DeploymentVerbs(Verbs):
             for piece in files_json(new.files):
                 await change.execute(_KEEP, {"deployment": deployment.id, "files": piece})
             await _check_sizes(change, deployment)
+            change.record(audit.created(deployment))
             change.log("deployment.create")
             return deployment
 
@@ -107,12 +108,14 @@ class DeploymentVerbs(Verbs):
             await _refuse(change, deployment)
             parameters = {**await prepare(change, space.id), "deployment": deployment_id}
             if deployment.mode == "replace":
-                await change.execute(end_where(is_below(files.c.path, deployment.prefix), _is_dropped), parameters)
+                dropping = end_where(is_below(files.c.path, deployment.prefix), _is_dropped)
+                await end_files(change, dropping, parameters)
             await begin_files(change, _MANIFEST, parameters)
-            deployment = replace(deployment, revision=change.revision, activated_at=change.now)
-            await change.update(deployments, DEPLOYMENT.values(deployment))
+            activated = replace(deployment, revision=change.revision, activated_at=change.now)
+            await change.update(deployments, DEPLOYMENT.values(activated))
+            change.record(audit.updated(deployment, activated, "activate"))
             await finish(change, space.id, "deployment.activate")
-            return deployment
+            return activated
 
 
 async def _list_missing(reader: Reader, deployment_id: str) -> list[Digest]:

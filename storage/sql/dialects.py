@@ -39,6 +39,24 @@ def _strpos(element: position_of, compiler: SQLCompiler, **options: Any) -> str:
     return f"strpos({compiler.process(element.clauses, **options)})"
 
 
+class octets_of(GenericFunction[int]):
+    """How many bytes a text has in UTF-8."""
+
+    inherit_cache = True
+    type = Integer()
+
+
+@compiles(octets_of, "sqlite")
+def _length_of_blob(element: octets_of, compiler: SQLCompiler, **options: Any) -> str:
+    # octet_length came with SQLite 3.43.
+    return f"length(CAST({compiler.process(element.clauses, **options)} AS BLOB))"
+
+
+@compiles(octets_of, "postgresql")
+def _octet_length(element: octets_of, compiler: SQLCompiler, **options: Any) -> str:
+    return f"octet_length({compiler.process(element.clauses, **options)})"
+
+
 class is_among(GenericFunction[bool]):
     """`is_among(column, select)`: `column IN (select)`, by an index of the column.
 

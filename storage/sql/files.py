@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 from typing import Any
 
-from sqlalchemy import ColumnElement, Select, case, false, func, select
+from sqlalchemy import ColumnElement, Select, case, false, func, or_, select
 
-from storage import edits
-from storage.models import Blob, Entry, File, Page, PageQuery
+from storage import audit, edits
+from storage.models import Blob, Digest, Entry, File, Page, PageQuery
 from storage.sql.database import Verbs, whole
 from storage.sql.dialects import is_among, position_of
-from storage.sql.publish import begin_files, end_where, finish, is_below, possess, prepare
+from storage.sql.publish import begin_files, end_files, end_where, finish, is_below, possess, prepare
 from storage.sql.rows import FILE, SPACE, Reader, after, direction
 from storage.sql.sources import FILES, PATHS, files_json, paths_json
 from storage.sql.tables import files
@@ -27,23 +27,36 @@ class FileVerbs(Verbs):
         async with self._database.change() as change:
             space = await SPACE.get(change, space_id)
             parameters = await prepare(change, space_id)
+            told = audit.first({*files, *delete})
+            before = await _digests(change, space_id, told)
             written = 0
             if ended := set(delete) - files.keys():
-                written += await change.execute(_END_NAMED, {**parameters, "paths": paths_json(ended)})
+                written += await end_files(change, _END_NAMED, {**parameters, "paths": paths_json(ended)})
             for piece in files_json(files):
                 written += await begin_files(change, FILES, {**parameters, "files": piece})
                 await possess(change, space.workspace_id, FILES, {"files": piece})
             if not written:
                 return space.revision
+            after = {**before, **{path: files[path].digest for path in told if path in files}}
+            after = {path: digest for path, digest in after.items() if path not in ended}
+            verb = "put" if files else "delete"
+            change.record(audit.files_changed(verb, space, before, after, len({*files, *delete})))
             await finish(change, space_id, "files.put")
             return change.revision
 
     @whole
-    async def delete_tree(self, space_id: str, folder: str) -> int:
+    async def delete_tree(self, space_id: str, path: str, *, recursive: bool = True) -> int:
         async with self._database.change() as change:
-            await SPACE.get(change, space_id)
-            count = await change.execute(end_where(is_below(files.c.path, folder)), await prepare(change, space_id))
+            space = await SPACE.get(change, space_id)
+            where = files.c.path == path
+            if recursive:
+                where = or_(where, is_below(files.c.path, path))
+            told = select(files.c.path, files.c.digest).where(*_is_live(space_id), where)
+            rows = await change.rows(told.order_by(files.c.path).limit(audit.MAX_PATHS))
+            before = {row.path: row.digest for row in rows}
+            count = await end_files(change, end_where(where), await prepare(change, space_id))
             if count:
+                change.record(audit.files_changed("delete", space, before, {}, count))
                 await finish(change, space_id, "files.delete")
             return count
 
@@ -63,6 +76,12 @@ class FileVerbs(Verbs):
 
 
 _END_NAMED = end_where(is_among(files.c.path, select(PATHS.c.path)))
+
+
+async def _digests(reader: Reader, space_id: str, paths: Collection[str]) -> dict[str, Digest]:
+    """What is live at a few paths."""
+    rows = await reader.rows(select(files.c.path, files.c.digest).where(*_is_live(space_id), files.c.path.in_(paths)))
+    return {row.path: row.digest for row in rows}
 
 
 def _is_live(space_id: str) -> list[ColumnElement[bool]]:

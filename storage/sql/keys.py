@@ -1,4 +1,4 @@
-"""Workspaces, their keys, and the blobs they possess."""
+"""The keys of workspaces."""
 
 from __future__ import annotations
 
@@ -6,31 +6,21 @@ from dataclasses import replace
 
 from sqlalchemy import update
 
-from storage import edits
-from storage.models import Blob, Key, Millis, NewKey, Page, PageQuery, Workspace
+from storage import audit, edits
+from storage.models import Key, Millis, NewKey, Page, PageQuery
 from storage.sql.database import Verbs, whole
-from storage.sql.dialects import insert_into
-from storage.sql.publish import possess
 from storage.sql.rows import KEY, WORKSPACE
-from storage.sql.sources import FILES, files_json
-from storage.sql.tables import keys, workspaces
+from storage.sql.tables import keys
 
 
 class KeyVerbs(Verbs):
-    @whole
-    async def put_workspace(self, workspace_id: str, name: str) -> Workspace:
-        async with self._database.transaction() as transaction:
-            workspace = Workspace(id=workspace_id, name=name, created_at=transaction.now)
-            adding = insert_into(transaction.dialect, workspaces).values(WORKSPACE.values(workspace))
-            await transaction.execute(adding.on_conflict_do_nothing())
-            return await WORKSPACE.get(transaction, workspace_id)
-
     @whole
     async def create_key(self, new: NewKey) -> Key:
         async with self._database.transaction() as transaction:
             await WORKSPACE.get(transaction, new.workspace_id)
             key = edits.make_key(new, transaction.now)
             await transaction.insert(keys, KEY.values(key))
+            transaction.record(audit.created(key))
             return key
 
     async def find_key(self, key_id: str) -> Key | None:
@@ -46,19 +36,14 @@ class KeyVerbs(Verbs):
     async def revoke_key(self, key_id: str) -> Key:
         async with self._database.transaction() as transaction:
             key = await KEY.get(transaction, key_id)
-            if key.revoked_at is None:
-                key = replace(key, revoked_at=transaction.now)
-                await transaction.update(keys, KEY.values(key))
-            return key
+            if key.revoked_at is not None:
+                return key
+            revoked = replace(key, revoked_at=transaction.now)
+            await transaction.update(keys, KEY.values(revoked))
+            transaction.record(audit.updated(key, revoked, "revoke"))
+            return revoked
 
     @whole
     async def touch_key(self, key_id: str, used_at: Millis) -> None:
         async with self._database.transaction() as transaction:
             await transaction.execute(update(keys).where(keys.c.id == key_id).values(last_used_at=used_at))
-
-    @whole
-    async def put_blob(self, workspace_id: str, blob: Blob) -> None:
-        async with self._database.transaction() as transaction:
-            await WORKSPACE.get(transaction, workspace_id)
-            for piece in files_json({"": blob}):
-                await possess(transaction, workspace_id, FILES, {"files": piece})

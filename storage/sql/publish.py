@@ -35,10 +35,13 @@ from sqlalchemy import (
     update,
 )
 
+from storage import audit, edits
 from storage.clock import stamp
 from storage.models import Millis
 from storage.sql.database import Change, Transaction
 from storage.sql.dialects import insert_into, is_among
+from storage.sql.quotas import check_quota, check_space_quota
+from storage.sql.rows import SPACE
 from storage.sql.tables import files, spaces, workspace_blobs
 
 T = TypeVar("T")
@@ -103,16 +106,25 @@ async def prepare(change: Change, space_id: str) -> dict[str, Any]:
     return {"space": space_id, "revision": change.revision, "now": stamp(change.now, rows[0].settings_at)}
 
 
+async def end_files(change: Change, ending: Update, parameters: Mapping[str, Any]) -> int:
+    """Carry out an `end_where`, which leaves its paths without a file. How many it ended."""
+    ended = await change.execute(ending, parameters)
+    change.new_files -= ended
+    return ended
+
+
 async def begin_files(change: Change, source: FromClause, parameters: Mapping[str, Any]) -> int:
     """Steps 1 and 2; `parameters` are the source's and those of `prepare`. How many rows that wrote."""
     ended = await change.execute(_end_replaced(source), parameters)
-    return ended + await change.execute(_begin(source), parameters)
+    begun = await change.execute(_begin(source), parameters)
+    change.new_files += begun - ended
+    return ended + begun
 
 
 async def possess(
     transaction: Transaction, workspace_id: str, source: FromClause, parameters: Mapping[str, Any]
 ) -> None:
-    """Step 3."""
+    """Step 3. Raises `QuotaExceeded`."""
     contents = (
         select(
             bindparam("workspace").label("workspace_id"),
@@ -130,9 +142,15 @@ async def possess(
         index_elements=["workspace_id", "digest"], set_={"uploaded_at": adding.excluded.uploaded_at}
     )
     await transaction.execute(again, {"workspace": workspace_id, "now": transaction.now, **parameters})
+    await check_quota(transaction, edits.BYTES, workspace_id)
 
 
 async def finish(change: Change, space_id: str, kind: str) -> None:
-    """Files of the space have changed."""
+    """Files of the space have changed. Raises `QuotaExceeded`."""
+    if change.new_files > 0:
+        await check_space_quota(change, edits.FILES, space_id)
+    if not change.told:  # a verb that has no more to say than that it happened
+        space = await SPACE.get(change, space_id)
+        change.record(audit.files_changed(kind.rpartition(".")[2], space, {}, {}, 0))
     await change.execute(update(spaces).where(spaces.c.id == space_id).values(revision=change.revision))
     change.log(kind, space_id=space_id)

@@ -10,12 +10,13 @@ from typing import Any, Generic, Protocol, TypeVar
 from sqlalchemy import ColumnElement, Executable, Row, Table, select
 
 from storage import edits
+from storage.calls import Attempt, AuditEntry
 from storage.errors import NotFound
 from storage.models import Deployment, File, Key, Meta, Page, PageQuery, Site, Space, Workspace
 from storage.sql import tables
 from storage.sql.dialects import position_of
 
-T = TypeVar("T", Workspace, Key, Space, Site, File, Deployment)
+T = TypeVar("T", Workspace, Key, Space, Site, File, Deployment, AuditEntry, Attempt)
 
 
 class Reader(Protocol):
@@ -81,6 +82,8 @@ KEY = Noun("key", tables.keys, Key)
 SPACE = Noun("space", tables.spaces, Space)
 SITE = Noun("site", tables.sites, Site)
 FILE = Noun("file", tables.files, File)
+AUDIT = Noun("audit entry", tables.audit, AuditEntry)
+ATTEMPT = Noun("attempt", tables.attempts, Attempt)
 DEPLOYMENT = Noun("deployment", tables.deployments, Deployment)
 
 

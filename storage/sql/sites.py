@@ -6,12 +6,13 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 
 from sqlalchemy import delete, func, select, update
 
-from storage import edits
+from storage import audit, edits
 from storage.errors import Conflict
 from storage.models import NewSite, Page, PageQuery, Site, SitePatch
 from storage.sql.database import Change, Verbs, whole
 from storage.sql.dialects import is_among
 from storage.sql.files import find_live
+from storage.sql.quotas import check_quota
 from storage.sql.rows import SITE, SPACE, has_meta
 from storage.sql.sources import PATHS, paths_json
 from storage.sql.tables import files, sites, spaces
@@ -27,6 +28,8 @@ class SiteVerbs(Verbs):
             site = edits.make_site(new, space.workspace_id, change.revision, change.now)
             await _refuse_missing(change, site, edits.required_files(site))
             await change.insert(sites, SITE.values(site))
+            await check_quota(change, edits.SITES, site.workspace_id)
+            change.record(audit.created(site))
             change.log("site.create", [site.domain])
             return site
 
@@ -41,6 +44,10 @@ class SiteVerbs(Verbs):
             await _refuse_taken(change, made)
             if made:
                 await change.insert_all(sites, [SITE.values(site) for site in made])
+                for workspace_id in {site.workspace_id for site in made}:
+                    await check_quota(change, edits.SITES, workspace_id)
+                for site in made:
+                    change.record(audit.created(site))
                 change.log("site.create", [site.domain for site in made])
             return made
 
@@ -72,6 +79,7 @@ class SiteVerbs(Verbs):
             if edits.is_served_anew(old, site):
                 site = await _stamp_settings(change, site)
             await change.update(sites, SITE.values(site))
+            change.record(audit.updated(old, site))
             change.log("site.update", sorted({old.domain, site.domain}))
             return site
 
@@ -80,6 +88,7 @@ class SiteVerbs(Verbs):
         async with self._database.change() as change:
             site = await SITE.get(change, site_id)
             await change.execute(delete(sites).where(sites.c.id == site_id))
+            change.record(audit.deleted(site))
             change.log("site.delete", [site.domain])
 
 

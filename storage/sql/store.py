@@ -4,8 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from storage.calls import Actor
 from storage.clock import now_ms
 from storage.models import Millis
+from storage.sql.calls import CallVerbs
+from storage.sql.copies import CopyVerbs
 from storage.sql.database import Database
 from storage.sql.deployments import DeploymentVerbs
 from storage.sql.edge import EdgeVerbs
@@ -13,13 +16,30 @@ from storage.sql.engines import parse_url
 from storage.sql.failures import starting
 from storage.sql.files import FileVerbs
 from storage.sql.keys import KeyVerbs
+from storage.sql.possessions import PossessionVerbs
 from storage.sql.sites import SiteVerbs
 from storage.sql.spaces import SpaceVerbs
 from storage.sql.variants import VariantVerbs
+from storage.sql.workspaces import WorkspaceVerbs
 
 
-class SqlMetadata(EdgeVerbs, KeyVerbs, SpaceVerbs, SiteVerbs, FileVerbs, VariantVerbs, DeploymentVerbs):
+class SqlMetadata(
+    EdgeVerbs,
+    CallVerbs,
+    WorkspaceVerbs,
+    KeyVerbs,
+    SpaceVerbs,
+    SiteVerbs,
+    FileVerbs,
+    CopyVerbs,
+    PossessionVerbs,
+    VariantVerbs,
+    DeploymentVerbs,
+):
     """See `storage.metadata.MetadataStore`; made by `open_sql`."""
+
+    def acting(self, actor: Actor) -> SqlMetadata:
+        return SqlMetadata(self._database.acting(actor))
 
     async def close(self) -> None:
         await self._database.close()

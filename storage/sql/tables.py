@@ -12,7 +12,7 @@ from typing import Any
 
 from sqlalchemy import BigInteger, Column, Dialect, ForeignKey, Index, Integer, MetaData, Table, Text, TypeDecorator
 
-HEAD = "0002"
+HEAD = "0003"
 
 
 class Json(TypeDecorator[Any]):
@@ -25,11 +25,13 @@ class Json(TypeDecorator[Any]):
         super().__init__()
         self.shape = shape
 
-    def process_bind_param(self, value: Any, dialect: Dialect) -> str:
+    def process_bind_param(self, value: Any, dialect: Dialect) -> str | None:
+        if value is None:
+            return None
         return json.dumps(value if isinstance(value, Mapping) else sorted(value))
 
     def process_result_value(self, value: str | None, dialect: Dialect) -> Any:
-        return self.shape(json.loads(value or "null"))
+        return None if value is None else self.shape(json.loads(value))
 
 
 # SQLite compares text by code point already.
@@ -65,8 +67,15 @@ workspaces = Table(
     "workspaces",
     metadata,
     Column("id", Name, primary_key=True),
+    Column("alias", Name),
     Column("name", Text, nullable=False),
+    Column("max_sites", Number),
+    Column("max_files", Number),
+    Column("max_bytes", Number),
+    Column("requests_per_minute", Number),
     Column("created_at", Number, nullable=False),
+    Column("updated_at", Number, nullable=False),
+    Index("workspaces_alias", "alias", unique=True),
 )
 
 keys = Table(
@@ -201,11 +210,49 @@ deployment_files = Table(
     sqlite_with_rowid=False,
 )
 
+# Of what has gone, too: it refers to nothing but the workspace.
+audit = Table(
+    "audit",
+    metadata,
+    Column("id", Name, primary_key=True),
+    Column("workspace_id", Name, _reference("workspaces.id"), nullable=False),
+    Column("actor_kind", Name, nullable=False),
+    Column("actor_key_id", Name),
+    Column("request_id", Name),
+    Column("action", Name, nullable=False),
+    Column("kind", Name, nullable=False),
+    Column("object_id", Name, nullable=False),
+    Column("space_id", Name),
+    Column("before", Json(dict)),
+    Column("after", Json(dict)),
+    Column("created_at", Number, nullable=False),
+    Index("audit_workspace", "workspace_id", "id"),
+    Index("audit_kind", "workspace_id", "kind", "id"),
+    Index("audit_object", "workspace_id", "object_id", "id"),
+    Index("audit_created", "created_at"),
+)
+
+attempts = Table(
+    "attempts",
+    metadata,
+    Column("workspace_id", Name, _reference("workspaces.id"), primary_key=True),
+    Column("scope", Name, primary_key=True),
+    Column("id", Name, nullable=False),
+    Column("body_digest", Name, nullable=False),
+    Column("started_at", Number, nullable=False),
+    Column("status", Integer),
+    Column("answer", Text),
+    Index("attempts_started", "started_at"),
+    Index("attempts_workspace", "workspace_id", "started_at"),
+    sqlite_with_rowid=False,
+)
+
 # What the database names when a unique index refuses a row (PostgreSQL the index, SQLite its columns), and what that
 # is to a caller: kind and field.
 UNIQUE = {
     name: (kind, field)
     for kind, field, names in [
+        ("workspace", "alias", ["workspaces_alias", "workspaces.alias"]),
         ("key", "secret_hash", ["keys_secret_hash", "keys.secret_hash"]),
         ("space", "alias", ["spaces_alias", "spaces.workspace_id, spaces.alias"]),
         ("site", "alias", ["sites_alias", "sites.workspace_id, sites.alias"]),

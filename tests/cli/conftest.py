@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import os
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeAlias
 
 import pytest
 
+from server.cli import main
 from server.cli.client import Endpoint
 from server.control.app import create_app
 from server.control.auth import hash_secret
@@ -17,6 +19,8 @@ from storage.memory import MemoryBlobs, MemoryMetadata
 from storage.models import PageQuery
 from tests.control.api import ROOT_SECRET, WORKSPACE, port_of, served
 from tests.support.process import Serve
+
+Run: TypeAlias = Callable[..., tuple[int, str, str]]
 
 
 @pytest.fixture(autouse=True)
@@ -64,6 +68,26 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Serve]:
     """A server as a process of its own, for all tests of a module."""
     with Serve(tmp_path_factory.mktemp("server")) as running:
         yield running
+
+
+@pytest.fixture
+def run(capsys: pytest.CaptureFixture[str]) -> Run:
+    """Run a command line in this process: exit code, standard output, standard error."""
+
+    def run(*arguments: object) -> tuple[int, str, str]:
+        with pytest.raises(SystemExit) as caught:
+            main([str(argument) for argument in arguments])
+        captured = capsys.readouterr()
+        code = caught.value.code
+        return (code if isinstance(code, int) else 0), captured.out, captured.err
+
+    return run
+
+
+@pytest.fixture
+def at(server: Serve) -> list[str]:
+    """The options by which a command finds the running server."""
+    return ["--url", server.control, "--data-dir", str(server.data_dir)]
 
 
 def make_tree(root: Path, files: dict[str, str]) -> Path:

@@ -8,49 +8,26 @@ import re
 import signal
 import subprocess
 import sys
-from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TypeAlias, get_args
+from typing import get_args
 
 import httpx
 import pytest
 import typer
 
 from server import __version__
-from server.cli import app, console, main
+from server.cli import app, console
 from server.cli.connect import connect
 from server.cli.errors import CliError
 from server.cli.keys import Dialect, Scope, parse_expiry
 from server.cli.scan import Skipped
 from server.control.auth import SCOPES
 from storage import models
-from tests.cli.conftest import make_tree
+from tests.cli.conftest import Run, make_tree
 from tests.support.demo import running_demo
 from tests.support.process import Serve
 from tests.support.wire import get
-
-Run: TypeAlias = Callable[..., tuple[int, str, str]]
-
-
-@pytest.fixture
-def run(capsys: pytest.CaptureFixture[str]) -> Run:
-    """Run a command line in this process: exit code, standard output, standard error."""
-
-    def run(*arguments: object) -> tuple[int, str, str]:
-        with pytest.raises(SystemExit) as caught:
-            main([str(argument) for argument in arguments])
-        captured = capsys.readouterr()
-        code = caught.value.code
-        return (code if isinstance(code, int) else 0), captured.out, captured.err
-
-    return run
-
-
-@pytest.fixture
-def at(server: Serve) -> list[str]:
-    """The options by which a command finds the running server."""
-    return ["--url", server.control, "--data-dir", str(server.data_dir)]
 
 
 @pytest.fixture

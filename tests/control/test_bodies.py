@@ -112,13 +112,13 @@ async def test_large_bodies_take_turns_and_are_parsed_in_a_thread(monkeypatch: p
         return parse(body)
 
     monkeypatch.setattr(bodies, "parse_json", noted)
-    async with bodies.open_json(large_request(), 10**6, turns) as value:
-        assert value == {}
+    async with bodies.open_json(large_request(), 10**6, turns) as body:
+        assert body.value == {}
         assert turns.locked()
         second = asyncio.ensure_future(bodies.open_json(large_request(), 10**6, turns).__aenter__())
         await asyncio.sleep(0)
         assert not second.done()
-    assert await second == {}
+    assert (await second).value == {}
     assert threading.main_thread() not in threads
 
 

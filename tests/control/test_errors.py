@@ -164,7 +164,7 @@ async def test_text_that_no_store_can_keep_is_refused_in_a_query(api: Api, query
 @pytest.mark.parametrize(
     ("failure", "status", "code", "says"),
     [
-        (QuotaExceeded("the workspace has all the spaces it may have"), 429, "LIMITS_REACHED", "all the spaces"),
+        (QuotaExceeded("maxSites", 3, "delete one"), 429, "LIMITS_REACHED", "maxSites of 3: delete one, or ask"),
         (Unavailable("password of /var/secret/db"), 503, "SERVICE_UNAVAILABLE", "try again"),
         (Corrupt("/var/secret/blob"), 500, "INTERNAL_SERVER_ERROR", "damaged"),
         (StorageError("/var/secret/else"), 500, "INTERNAL_SERVER_ERROR", "X-Request-Id"),

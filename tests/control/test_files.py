@@ -36,7 +36,7 @@ async def test_each_kind_of_upload_keeps_the_same_bytes(api: Api, kind: str) -> 
         "percent": {"json": {"file": "data:," + "".join(f"%{byte:02x}" for byte in content)}},
     }
     answer = await api.call("POST", f"space/{space}/storage/upload/a/b.bin", **ways[kind])
-    assert (answer.status_code, answer.json()) == (200, {"id": path_id("a/b.bin")})
+    assert (answer.status_code, answer.json()) == (200, {"id": path_id("a/b.bin"), "path": "a/b.bin"})
     answer = await api.get(f"space/{space}/storage/download/a/b.bin")
     assert answer.content == content
     assert answer.headers["content-length"] == str(len(content))
@@ -114,13 +114,14 @@ async def test_lists_show_one_level_or_everything(api: Api) -> None:
 
 async def test_a_file_and_then_a_folder_are_deleted(api: Api) -> None:
     space = await api.space()
-    for path in ("a", "a/one", "a/two/three", "ab/four", "b/five", "c/six"):
+    for path in ("a", "a/one", "a/two/three", "ab/four", "b", "b/five", "c/six"):
         await api.upload(space, path)
     delete = f"space/{space}/storage/delete"
-    assert await api.created(f"{delete}/a") == path_id("a")
+    answer = await api.post(f"{delete}/a")
+    assert (answer.status_code, answer.json()) == (200, {"id": path_id("a"), "path": "a"})
     refused(await api.post(f"{delete}/a"), 400, "BAD_REQUEST", "recursive")
     refused(await api.post(f"{delete}/a", {"recursive": False}), 400, "BAD_REQUEST", "recursive")
-    assert await api.paths(space) == ["a/one", "a/two/three", "ab/four", "b/five", "c/six"]
+    assert await api.paths(space) == ["a/one", "a/two/three", "ab/four", "b", "b/five", "c/six"]
     assert await api.created(f"{delete}/a", {"recursive": True}) == path_id("a")
     assert await api.created(f"{delete}/b?recursive=true") == path_id("b")
     assert await api.created(f"{delete}/c/six", {"recursive": True}) == path_id("c/six")
@@ -198,3 +199,62 @@ async def test_a_range_of_neither_too_many_nor_too_few_bytes(api: Api) -> None:
     assert await download(api, space, "file") == full
     answer = await api.call("POST", upload, files={"file": full})
     assert answer.status_code == 200
+
+
+async def test_a_file_and_then_a_folder_are_copied_and_moved(api: Api) -> None:
+    space = await api.space(alias="docs")
+    for path in ("a/x", "a/ü/y", "b/x"):
+        await api.upload(space, path, path.encode())
+    storage = "space/@docs/storage"
+    answer = await api.post(f"{storage}/copy/a/x", {"destinationPath": "/c//e\u0301 f/%41"})
+    assert (answer.status_code, answer.json()) == (200, {"id": path_id("c/é f/%41"), "path": "c/é f/%41"})
+    assert await download(api, space, "c/%C3%A9%20f/%2541") == b"a/x"
+    answer = await api.post(f"{storage}/copy/a", {"destinationPath": "b/"})
+    assert (answer.status_code, answer.json()) == (200, {"id": path_id("b"), "path": "b"})
+    assert await api.paths(space) == ["a/x", "a/ü/y", "b/x", "b/ü/y", "c/é f/%41"]
+    assert await download(api, space, "b/x") == b"a/x"
+    answer = await api.post(f"{storage}/move/a", {"destinationPath": "d"})
+    assert (answer.status_code, answer.json()) == (200, {"id": path_id("d"), "path": "d"})
+    answer = await api.post(f"{storage}/move/d/x", {"destinationPath": "b/x/z"})
+    assert (answer.status_code, answer.json()) == (200, {"id": path_id("b/x/z"), "path": "b/x/z"})
+    assert await api.paths(space) == ["b/x", "b/x/z", "b/ü/y", "c/é f/%41", "d/ü/y"]
+
+
+@pytest.mark.parametrize("verb", ["copy", "move"])
+@pytest.mark.parametrize(
+    ("path", "body", "field"),
+    [
+        ("a", {}, "destinationPath"),
+        ("a", {"destinationPath": 1}, "destinationPath"),
+        ("a", {"destinationPath": None}, "destinationPath"),
+        ("a", {"destinationPath": ""}, "destinationPath"),
+        ("a", {"destinationPath": "/"}, "destinationPath"),
+        ("a", {"destinationPath": "b/../c"}, "destinationPath"),
+        ("a", {"destinationPath": "b\0"}, "destinationPath"),
+        ("a", {"destinationPath": "x" * 256}, "destinationPath"),
+        ("a", {"destinationPath": "a"}, "destinationPath"),
+        ("a", {"destinationPath": "a/b"}, "destinationPath"),
+        ("a", {"destinationPath": "b", "overwrite": True}, "overwrite"),
+        ("a", {"destination_path": "b"}, "destinationPath"),
+        ("%2E%2E", {"destinationPath": "b"}, "path"),
+        ("", {"destinationPath": "b"}, "path"),
+    ],
+)
+async def test_a_bad_copy_is_refused_and_changes_nothing(
+    api: Api, verb: str, path: str, body: dict[str, Any], field: str
+) -> None:
+    space = await api.space()
+    await api.upload(space, "a/x")
+    answer = await api.post(f"space/{space}/storage/{verb}/{path}", body)
+    details = answer.json()["error"]["details"]
+    assert (answer.status_code, details[0]["path"]) == (400, field)
+    assert await api.paths(space) == ["a/x"]
+
+
+@pytest.mark.parametrize("verb", ["copy", "move"])
+async def test_a_copy_of_what_is_not_there_is_404(api: Api, verb: str) -> None:
+    space = await api.space()
+    answer = await api.post(f"space/{space}/storage/{verb}/a", {"destinationPath": "b"})
+    assert refused(answer, 404, "NOT_FOUND") == "file 'a' does not exist"
+    answer = await api.post(f"space/nothing/storage/{verb}/a", {"destinationPath": "b"})
+    assert refused(answer, 404, "NOT_FOUND") == "space 'nothing' does not exist"

@@ -195,3 +195,52 @@ async def test_deleting_a_space_frees_its_domains(api: Api) -> None:
     await api.site(space)
     await api.created(f"space/{space}/delete")
     assert await api.site(await api.space())
+
+
+async def test_a_prefix_as_long_as_it_may_be(api: Api) -> None:
+    space = await api.space()
+    prefix = "/".join(["x" * 255] * 4)
+    assert len(prefix) == 1023
+    id = await api.site(space, prefix=f"/{prefix}/")
+    assert (await api.fetched(f"space/{space}/site/{id}/fetch"))["prefix"] == f"/{prefix}"
+    answer = await api.post(f"space/{space}/site/{id}/update", {"prefix": f"{prefix}/xx"})
+    assert refused(answer, 400, "BAD_REQUEST", "prefix") == "prefix: is longer than 1024 bytes"
+
+
+async def test_a_named_file_is_judged_by_the_update_as_a_whole(api: Api) -> None:
+    space = await api.space()
+    for path in ("v1/home.html", "v1/lost.html", "v2/start.html", "v2/lost.html"):
+        await api.upload(space, path)
+    id = await api.site(space, prefix="v1", index="home.html", notFound="lost.html")
+    update = f"space/{space}/site/{id}/update"
+
+    async def refuse(fields: dict[str, Any], field: str, path: str) -> None:
+        before = await api.fetched(f"space/{space}/site/{id}/fetch")
+        message = refused(await api.post(update, fields), 400, "BAD_REQUEST", field)
+        assert message == f"{field}: '{path}' does not exist in the space: upload it first"
+        assert await api.fetched(f"space/{space}/site/{id}/fetch") == before
+
+    await refuse({"index": "start.html"}, "index", "v1/start.html")
+    await refuse({"prefix": "v2"}, "index", "v2/home.html")
+    await refuse({"prefix": "v2", "index": "home.html"}, "index", "v2/home.html")
+    await refuse({"prefix": None}, "index", "home.html")
+    await refuse({"notFound": "404.html"}, "notFound", "v1/404.html")  # named now, though it is the default
+    await api.created(update, {"prefix": "v2", "index": "start.html"})
+    await refuse({"prefix": "v1"}, "index", "v1/start.html")
+    # What went missing meanwhile is no reason to refuse what has nothing to do with it.
+    await api.created(f"space/{space}/storage/delete/v2/start.html")
+    await api.created(update, {"name": "renamed"})
+    await refuse({"prefix": "v2"}, "index", "v2/start.html")
+    await refuse({"index": "start.html"}, "index", "v2/start.html")
+    await api.created(update, {"index": "", "prefix": "v2"})
+    assert (await api.fetched(f"space/{space}/site/{id}/fetch"))["index"] == "index.html"
+
+
+async def test_both_forms_of_a_filter(api: Api) -> None:
+    space = await api.space()
+    first = await api.site(space, "one.localhost", meta={"a.b": "x", "n": 1, "t": True})
+    await api.site(space, "two.localhost", meta={"a.b": "y", "n": 1})
+    for query in ("meta[a.b]=x", "meta.a.b=x", "meta.n=1&meta[t]=true", "meta%5Ba.b%5D=x&domain=one.localhost"):
+        listed = await api.fetched(f"space/{space}/site/list?{query}")
+        assert [item["id"] for item in listed["items"]] == [first]
+    assert (await api.fetched(f"space/{space}/site/list?meta[a.b]=x&domain=two.localhost"))["items"] == []

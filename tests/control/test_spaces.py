@@ -195,3 +195,19 @@ async def test_lists_filter_by_contact_and_meta(api: Api) -> None:
     assert await ids("meta%5Btier%5D=gold&contactId=c2") == [second]
     assert await ids("meta[tier]=silver") == []
     assert await ids("contactId=") == []
+
+
+async def test_texts_and_meta_as_long_as_they_may_be(api: Api) -> None:
+    # A store counts the JSON as it is shortest: {"key":"…"} is 10 bytes around the text.
+    fields = {
+        "name": "é" * 256,
+        "description": "😀" * 4096,
+        "contactId": "c" * 256,
+        "alias": "a-_9" * 32,
+        "meta": {"key": "x" * (16 * 1024 - 10)},
+    }
+    id = await api.created("space/create", fields)
+    space = await api.fetched(f"space/{id}/fetch")
+    assert {name: space[name] for name in fields} == fields
+    answer = await api.post(f"space/{id}/update", {"meta": {"k": 1}})
+    assert refused(answer, 400, "BAD_REQUEST", "meta") == "meta: is larger than 16384 bytes of JSON"

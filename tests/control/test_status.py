@@ -2,13 +2,23 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
-from tests.control.api import Api, refused
+from server.certificate import Certificate
+from server.control.config import Readiness
+from server.control.dns import Addresses, Directory
+from tests.control.api import Api, one_store, refused
+from tests.control.conftest import Setup
 
-NONE = {"problems": [], "unlisted": 0}
+HERE = {
+    "dns": {"state": "found", "addresses": ["127.0.0.1", "::1"]},
+    "certificate": {"state": "none", "expiresAt": None},
+    "workers": [{"name": "worker-0", "state": "serving", "applied": False}],
+}
+NONE = {**HERE, "problems": [], "unlisted": 0}
 
 
 async def status(api: Api, space: str, site: str) -> dict[str, Any]:
@@ -106,3 +116,38 @@ async def test_problems_beyond_the_first_hundred_of_a_file_are_counted(api: Api)
 async def test_a_site_that_is_not_there_has_no_status(api: Api, site: str) -> None:
     space = await api.space()
     refused(await api.get(f"space/{space}/site/{site}/status"), 404, "NOT_FOUND")
+
+
+class Gazetteer(Directory):
+    """A directory that knows one domain."""
+
+    async def find(self, domain: str) -> Addresses:
+        assert domain == "a.example.com"
+        return Addresses("found", ("192.0.2.1",))
+
+
+@pytest.fixture
+def certified(setup: Setup) -> Setup:
+    """A server with a certificate, with two workers of which one is behind, and with a directory."""
+    certificate = Certificate(names={"one.localhost"}, begins_at=0, ends_at=1_791_000_000_000)
+    setup.config = replace(setup.config, certificate=certificate, directory=Gazetteer())
+    setup.readiness = Readiness(
+        ready=False, workers={"worker-1": "starting", "worker-0": "serving"}, applied={"worker-0": 2, "worker-1": -1}
+    )
+    return setup
+
+
+@one_store
+async def test_a_status_tells_of_domain_certificate_and_workers(certified: Setup, api: Api) -> None:
+    space = await api.space()
+    site = await api.site(space, "a.example.com")
+    seen = await status(api, space, site)
+    assert seen["dns"] == {"state": "found", "addresses": ["192.0.2.1"]}
+    assert seen["certificate"] == {"state": "mismatch", "expiresAt": "2026-10-03T04:00:00.000Z"}
+    assert seen["workers"] == [
+        {"name": "worker-0", "state": "serving", "applied": True},
+        {"name": "worker-1", "state": "starting", "applied": False},
+    ]
+    # A publish moves what its workers have to have applied.
+    await api.upload(space, "index.html")
+    assert [worker["applied"] for worker in (await status(api, space, site))["workers"]] == [False, False]

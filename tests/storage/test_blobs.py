@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import errno
+import fcntl
 import hashlib
 import os
 import random
@@ -21,7 +22,7 @@ from hypothesis import strategies as st
 
 from storage.blobs import BlobReader, BlobStore
 from storage.errors import Corrupt, Invalid, OutOfSpace, TooLarge, Unavailable
-from storage.local import CHUNK_BYTES, LEFTOVER_SECONDS, LocalBlobs
+from storage.local import CHUNK_BYTES, LEFTOVER_SECONDS, LOCK_FILE, LocalBlobs
 from storage.memory import MemoryBlobs
 from storage.models import Blob
 
@@ -37,20 +38,36 @@ class Kept:
     damage: Callable[[str, bytes], None]  # replace what is kept under a digest
     digests: Callable[[], set[str]]  # all that a reader could see
     leftovers: Callable[[], list[object]]
+    wait: Callable[[float], None]  # let so many seconds pass for all that is kept
 
 
 @pytest.fixture(params=["memory", "local"])
 def kept(request: pytest.FixtureRequest, tmp_path: Path) -> Kept:
     if request.param == "memory":
-        memory = MemoryBlobs()
-        return Kept(memory, memory.contents.__setitem__, lambda: set(memory.contents), list)
+        clock = SteppedClock()
+        memory = MemoryBlobs(clock=clock)
+        return Kept(memory, memory.contents.__setitem__, lambda: set(memory.contents), list, clock.wait)
     root = tmp_path / "blobs"
     return Kept(
         LocalBlobs(root),
         lambda digest, content: replace(path_of(root, digest), content),
         lambda: set(visible(root)),
         lambda: list((root / "tmp").iterdir()),
+        lambda seconds: grow_older(root, seconds),
     )
+
+
+class SteppedClock:
+    """Stands until it is told to wait."""
+
+    def __init__(self) -> None:
+        self.now = 1000.0
+
+    def __call__(self) -> float:
+        return self.now
+
+    def wait(self, seconds: float) -> None:
+        self.now += seconds
 
 
 def replace(path: Path, content: bytes) -> None:
@@ -60,6 +77,13 @@ def replace(path: Path, content: bytes) -> None:
 
 def path_of(root: Path, digest: str) -> Path:
     return root / digest[:2] / digest[2:]
+
+
+def grow_older(root: Path, seconds: float) -> None:
+    """What a wait would do to the files of a store: their times are further in the past."""
+    for path in visible(root).values():
+        facts = path.stat()
+        os.utime(path, (facts.st_atime, facts.st_mtime - seconds))
 
 
 def visible(root: Path) -> dict[str, Path]:
@@ -133,13 +157,46 @@ async def test_absent(kept: Kept) -> None:
         await kept.store.read(ABSENT)
     with pytest.raises(Corrupt, match="is missing"):
         await kept.store.open(ABSENT)
-    await kept.store.delete(ABSENT)
+    assert await kept.store.delete(ABSENT) is False
 
 
 async def test_delete(kept: Kept) -> None:
     blob = await kept.store.put(chunks_of(b"gone"))
-    await kept.store.delete(blob.digest)
+    assert await kept.store.delete(blob.digest) is True
     assert kept.digests() == set()
+
+
+async def list_stored(store: BlobStore, unchanged_for: float) -> set[Blob]:
+    listed = [blob async for some in store.list_stored(unchanged_for) for blob in some]
+    assert len(listed) == len(set(listed))
+    return set(listed)
+
+
+async def test_what_is_listed_is_old_enough(kept: Kept) -> None:
+    old = {await kept.store.put(chunks_of(content_of(size))) for size in SIZES}
+    assert await list_stored(kept.store, 60) == set()
+    assert await list_stored(kept.store, 0) == old
+    kept.wait(100)
+    young = await kept.store.put(chunks_of(b"young"))
+    assert await list_stored(kept.store, 60) == old
+    assert await list_stored(kept.store, 200) == set()
+    assert await list_stored(kept.store, 0) == {*old, young}
+
+
+@pytest.mark.parametrize("size", SIZES)
+async def test_a_put_of_what_is_there_makes_it_young(kept: Kept, size: int) -> None:
+    blob = await kept.store.put(chunks_of(content_of(size)))
+    kept.wait(100)
+    assert await list_stored(kept.store, 60) == {blob}
+    assert await kept.store.put(chunks_of(content_of(size))) == blob
+    assert await list_stored(kept.store, 60) == set()
+    assert await kept.store.delete(blob.digest, unchanged_for=60) is False
+    assert kept.digests() == {blob.digest}
+    kept.wait(100)
+    assert await kept.store.delete(blob.digest, unchanged_for=60) is True
+    assert kept.digests() == set()
+    assert await kept.store.delete(blob.digest, unchanged_for=60) is False
+    assert await kept.store.delete(blob.digest) is False
 
 
 async def test_an_open_blob_outlives_its_deletion(kept: Kept) -> None:
@@ -500,12 +557,13 @@ async def test_a_volume_that_is_gone(root: Path) -> None:
     store = LocalBlobs(root)
     blob = await store.put(chunks_of(b"out of reach"))
     os.rename(root, root.with_name("elsewhere"))
-    for verb in (store.read, store.open):
+    for verb in (store.read, store.open, store.delete):
         with pytest.raises(Unavailable, match="No such file"):
             await verb(blob.digest)
     with pytest.raises(Unavailable, match="No such file"):
         await store.put(chunks_of(b"new"))
-    await store.delete(blob.digest)
+    with pytest.raises(Unavailable, match="No such file"):
+        [_ async for _ in store.list_stored(0)]
 
 
 async def test_a_name_that_is_no_file(root: Path) -> None:
@@ -621,3 +679,56 @@ def put_until_killed(root: Path, seed: str, after: int) -> list[str]:
         lines += child.stdout.readlines()
     assert child.returncode == -9
     return [line.strip() for line in lines if line.endswith("\n")]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("size", [10, 2 * CHUNK_BYTES])
+async def test_a_put_beside_a_deletion_keeps_its_content(root: Path, size: int) -> None:
+    """Old content goes or becomes young, whichever comes first: what a put has acknowledged is there."""
+    stores = [LocalBlobs(root) for _ in range(2)]
+    content = content_of(size)
+    blob = await stores[0].put(chunks_of(content))
+    deleted = 0
+    for _ in range(150):
+        grow_older(root, 100)
+        puts = asyncio.gather(*(store.put(chunks_of(content)) for store in stores))
+        deleted += await stores[1].delete(blob.digest, unchanged_for=60)
+        await puts
+        assert await stores[0].read(blob.digest) == content
+        assert await stores[0].delete(blob.digest, unchanged_for=60) is False
+    assert deleted > 0
+
+
+def is_held(lock: Path, how: int) -> bool:
+    """Whether somebody holds the lock in a way that keeps out whoever wants it so."""
+    with lock.open() as file:
+        try:
+            fcntl.flock(file, how | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return True
+    return False
+
+
+@pytest.mark.parametrize("size", [10, 2 * CHUNK_BYTES])
+async def test_puts_and_deletions_take_turns(root: Path, size: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    store, lock = LocalBlobs(root), root / LOCK_FILE
+    seen: list[tuple[str, bool, bool]] = []
+
+    def watched(module: object, name: str) -> None:
+        function = getattr(module, name)
+
+        def run(*arguments: object) -> object:
+            if arguments != (lock,):  # telling the time
+                seen.append((name, is_held(lock, fcntl.LOCK_EX), is_held(lock, fcntl.LOCK_SH)))
+            return function(*arguments)
+
+        monkeypatch.setattr(module, name, run)
+
+    for module, name in ((os, "replace"), (os, "utime"), (Path, "unlink")):
+        watched(module, name)
+    blob = await store.put(chunks_of(content_of(size)))
+    await store.put(chunks_of(content_of(size)))
+    await store.delete(blob.digest)
+    again = "utime" if size < CHUNK_BYTES else "replace"
+    assert seen == [("replace", True, False), (again, True, False), ("unlink", True, True)]
+    assert not is_held(lock, fcntl.LOCK_EX)

@@ -144,14 +144,17 @@ async def test_a_clock_that_goes_back_changes_no_order(metadata: MetadataStore, 
     assert file.modified_at == NEXT
 
 
-async def test_delete_tree_ends_what_is_below_a_folder(metadata: MetadataStore, space: Space) -> None:
+async def test_delete_tree_ends_a_path_and_what_is_below_it(metadata: MetadataStore, space: Space) -> None:
     names = ["a", "a/b", "a/b/c", "a-b", "a.b", "a0", "ab/c", "é/x"]
     await metadata.put_files(space.id, {name: make_blob(1) for name in names})
+    assert await metadata.delete_tree(space.id, "a/b", recursive=False) == 1
+    assert await metadata.delete_tree(space.id, "é", recursive=False) == 0
     assert await metadata.delete_tree(space.id, "a") == 2
-    assert await list_paths(metadata, space) == ["a", "a-b", "a.b", "a0", "ab/c", "é/x"]
-    assert await metadata.list_changes(2) == [Change(revision=3, kind="files.delete", space_id=space.id)]
+    assert await list_paths(metadata, space) == ["a-b", "a.b", "a0", "ab/c", "é/x"]
+    deletions = [Change(revision=revision, kind="files.delete", space_id=space.id) for revision in (3, 4)]
+    assert await metadata.list_changes(2) == deletions
     assert await metadata.delete_tree(space.id, "é") == 1
-    assert await metadata.delete_tree(space.id, "") == 5
+    assert await metadata.delete_tree(space.id, "") == 4
     assert await list_paths(metadata, space) == []
 
 

@@ -32,7 +32,8 @@ TRIES = st.dictionaries(st.sampled_from(CODINGS), st.none() | st.integers(9, 11)
 OPERATIONS = st.lists(
     st.one_of(
         st.tuples(st.just("put"), FILES, st.sets(PATHS, max_size=3)),
-        st.tuples(st.just("delete_tree"), FOLDERS),
+        st.tuples(st.just("delete_tree"), FOLDERS, st.booleans()),
+        st.tuples(st.just("copy"), PATHS, PATHS, st.booleans()),
         st.tuples(st.just("wait"), st.sampled_from([1, 400, 2000])),
         st.tuples(st.just("set_prefix"), FOLDERS),
         st.tuples(st.just("deploy"), FILES, st.sampled_from(["replace", "merge"]), FOLDERS),
@@ -69,8 +70,11 @@ class World:
         blobs = {path: make_blob(number) for path, number in files.items()}
         return await self._store.put_files(self._space, blobs, delete=delete)
 
-    async def delete_tree(self, folder: str) -> int:
-        return await self._store.delete_tree(self._space, folder)
+    async def delete_tree(self, path: str, recursive: bool) -> int:
+        return await self._store.delete_tree(self._space, path, recursive=recursive)
+
+    async def copy(self, path: str, destination: str, move: bool) -> int:
+        return await self._store.copy_files(self._space, path, destination, move=move)
 
     async def wait(self, milliseconds: int) -> None:
         self._clock.now += milliseconds

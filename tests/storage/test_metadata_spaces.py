@@ -243,6 +243,17 @@ async def test_a_filter_sees_what_an_update_left(metadata: MetadataStore) -> Non
     assert (await metadata.list_spaces("acme", PageQuery(), meta={"a": "2"})).items == (updated,)
 
 
+async def test_lists_keep_those_that_are_named(metadata: MetadataStore) -> None:
+    spaces = [await metadata.create_space(NewSpace(workspace_id="acme")) for _ in range(4)]
+    other = await metadata.create_space(NewSpace(workspace_id="other"))
+    among = {spaces[0].id, spaces[2].id, spaces[3].id, other.id, "space_none"}
+    first = await metadata.list_spaces("acme", PageQuery(take=2), among=among)
+    assert list(first.items) == [spaces[3], spaces[2]]
+    rest = await metadata.list_spaces("acme", PageQuery(take=2, after=first.next), among=among)
+    assert (list(rest.items), rest.next) == ([spaces[0]], None)
+    assert (await metadata.list_spaces("acme", PageQuery(), among=[])).items == ()
+
+
 async def test_lists_filter_by_contact(metadata: MetadataStore) -> None:
     await metadata.create_space(NewSpace(workspace_id="acme"))
     space = await metadata.create_space(NewSpace(workspace_id="acme", contact_id="c1"))

@@ -1,0 +1,166 @@
+"""Examples for the OpenAPI document: of each parameter by its name, of each body and answer by its schema's name."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from server.control import explanations
+
+_SPACE = "space_01kq3v5x9fym7c0k2tq8d5n4jw6ah1z3be9g"
+_SITE = "site_01kq3v6b2hm4s8d0r1x5y7w9c3kf6ta2ne8z"
+_DEPLOYMENT = "deployment_01kq3v7d5jq9w2e4t6y8m0n1b3xc5zahs7fk"
+_WORKSPACE = "workspace_01kq3v9g4ns7y0h2x5z8q1r3d6wf9bc4mkt2"
+_AUDIT = "audit_01kq3va7t2vm6j9x1z4c8n3r5fyh0dw2bgqs"
+_KEY = "key_01kq3v8f7kr1x3f5v7z9n2p4c6yd8ab0jtg5"
+_DIGEST = "2cf24dba5fb0a30e26e83b2ac5b9e29e1b161e5c1fa7425e73043362938b9824"
+_CREATED, _UPDATED = "2026-11-22T10:00:00.000Z", "2026-11-22T10:05:00.000Z"
+
+_ACME = {
+    "id": _WORKSPACE,
+    "alias": "acme",
+    "name": "Acme",
+    "maxSites": 50,
+    "maxFiles": None,
+    "maxBytes": None,
+    "requestsPerMinute": None,
+    "createdAt": _CREATED,
+    "updatedAt": _UPDATED,
+}
+
+PARAMETERS: Mapping[str, Any] = {
+    "spaceId": "@docs",
+    "siteId": "@manual",
+    "deploymentId": _DEPLOYMENT,
+    "keyId": _KEY,
+    "workspaceId": _WORKSPACE,
+    "workspace": "@acme",
+    "kind": "site",
+    "id": _SITE,
+    "action": "site.update",
+    "Idempotency-Key": "8f14e45f-ceea-467f-a0e6-b4b4f1c2c0d3",
+    "path": "guide/index.html",
+    "digest": _DIGEST,
+    "contactId": "contact_abc123",
+    "domain": "docs.example.com",
+    "cursor": "",
+    "order": "desc",
+    "take": 20,
+    "limit": 20,
+    "recursive": True,
+    "meta": {"tier": "gold"},
+    "expires": 1795341600,
+    "signature": _DIGEST,
+    "url": "/guide/?from=mail",
+    "header": ["Accept-Language: de"],
+    "method": "GET",
+}
+
+EXAMPLES: Mapping[str, Any] = {
+    "SpaceFields": {"alias": "docs", "name": "Documentation", "meta": {"tier": "gold"}},
+    "NewSiteFields": {"domain": "docs.example.com", "alias": "manual", "prefix": "/public"},
+    "SiteFields": {"prefix": "/v2", "index": None},
+    "NewDeploymentFields": {"files": {"index.html": {"digest": _DIGEST, "size": 5}}, "mode": "replace"},
+    "NewKeyFields": {"name": "ci", "scopes": ["files:write"], "expiresAt": "2036-01-31T12:00:00Z"},
+    "TokenFields": {"scopes": ["files:write"], "spaces": ["@docs"], "expiresAt": None},
+    "WorkspaceFields": {"alias": "acme", "name": "Acme", "maxSites": 50},
+    "Destination": {"destinationPath": "archive/index.html"},
+    "DeleteFields": {"recursive": True},
+    "DataUrl": {"file": "data:text/html;base64,aGVsbG8="},
+    "NoFields": {},
+    "IdView": {"id": _SPACE},
+    "PathView": {"id": "Z3VpZGUvaW5kZXguaHRtbA", "path": "guide/index.html"},
+    "LinkView": {
+        "id": "Z3VpZGUvaW5kZXguaHRtbA",
+        "url": f"http://127.0.0.1:8081/api/v1/space/{_SPACE}/storage/signed/guide/index.html?expires=1795341600"
+        f"&signature={_DIGEST}",
+    },
+    "SpaceView": {
+        "id": _SPACE,
+        "alias": "docs",
+        "name": "Documentation",
+        "description": "",
+        "contactId": None,
+        "meta": {"tier": "gold"},
+        "createdAt": _CREATED,
+        "updatedAt": _UPDATED,
+    },
+    "SiteView": {
+        "id": _SITE,
+        "spaceId": _SPACE,
+        "alias": "manual",
+        "name": "",
+        "description": "",
+        "domain": "docs.example.com",
+        "prefix": "/public",
+        "index": "index.html",
+        "notFound": "404.html",
+        "meta": {},
+        "createdAt": _CREATED,
+        "updatedAt": _UPDATED,
+    },
+    "SiteStatusView": {
+        "id": _SITE,
+        "domain": "docs.example.com",
+        "index": {"path": "public/index.html", "exists": True},
+        "notFound": {"path": "public/404.html", "exists": False},
+        "dns": {"state": "found", "addresses": ["192.0.2.1"]},
+        "certificate": {"state": "valid", "expiresAt": "2027-02-20T10:00:00.000Z"},
+        "workers": [{"name": "worker-0", "state": "serving", "applied": True}],
+        "problems": [
+            {"file": "public/_redirects", "line": 3, "text": "/a /b 999", "reason": "no such status", "leftOut": True}
+        ],
+        "unlisted": 0,
+    },
+    "ExplanationView": explanations.EXAMPLE,
+    "EntryView": {
+        "id": "Z3VpZGUvaW5kZXguaHRtbA",
+        "path": "guide/index.html",
+        "size": 5,
+        "updatedAt": _UPDATED,
+        "isDirectory": False,
+        "contentType": "text/html; charset=utf-8",
+        "digest": _DIGEST,
+    },
+    "DeploymentView": {
+        "id": _DEPLOYMENT,
+        "spaceId": _SPACE,
+        "mode": "replace",
+        "prefix": "",
+        "message": "Spring",
+        "base": 41,
+        "fileCount": 1,
+        "byteCount": 5,
+        "revision": None,
+        "createdAt": _CREATED,
+        "activatedAt": None,
+    },
+    "NewDeploymentView": {"id": _DEPLOYMENT, "missing": [_DIGEST], "base": 41},
+    "ActivatedView": {"id": _DEPLOYMENT, "revision": 42},
+    "KeyView": {
+        "id": _KEY,
+        "name": "ci",
+        "scopes": ["files:write"],
+        "dialect": "spacelane",
+        "createdAt": _CREATED,
+        "expiresAt": None,
+        "revokedAt": None,
+        "lastUsedAt": _UPDATED,
+    },
+    "WorkspaceView": _ACME,
+    "WorkspaceUseView": {**_ACME, "usage": {"sites": 3, "files": 120, "bytes": 4_500_000}},
+    "AuditView": {
+        "id": _AUDIT,
+        "actor": {"kind": "key", "keyId": _KEY},
+        "requestId": "b1946ac92492d2347c6235b4d2611184",
+        "action": "site.update",
+        "kind": "site",
+        "objectId": _SITE,
+        "spaceId": _SPACE,
+        "before": {"prefix": ""},
+        "after": {"prefix": "/v2"},
+        "createdAt": _UPDATED,
+    },
+    "NewTokenView": {"token": "eyJhbGciOiJIUzI1NiIsInR5cCI6IkpXVCJ9.e30.x", "expiresAt": _UPDATED},
+    "NewKeyView": {"id": _KEY, "secret": "sk-" + "x" * 43},
+}
