@@ -58,7 +58,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"benchmarks: {exc}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
-        print("\nbenchmarks: stopped; nothing was written", file=sys.stderr)
+        print("\nbenchmarks: stopped", file=sys.stderr)
         return 130
 
 
@@ -96,26 +96,30 @@ def run(options: argparse.Namespace) -> int:
     chosen = _choose(options.peers, [peer.name for peer in PEERS], "peer")
     peers = [peer for peer in PEERS if (peer.name in chosen or peer.name == OURS) and peer.find_version()]
     how = QUICK if options.quick else Options(options.rounds, options.seconds)
-    is_whole = not (options.rows or options.peers or options.quick)
-    path = options.out or (LATEST if is_whole else LATEST.with_name("part.json"))
     _prepare()
-    machine = describe_machine()
-    rows, figures = measure(
-        [row for row in ROWS if row.name in names], [name for name in EXPERIMENTS if name in names], peers, how, _say
-    )
     results = Results(
-        machine=machine,
+        machine=describe_machine(),
         options={"rounds": how.rounds, "seconds": how.seconds},
         peers={peer.name: {"title": peer.title, "version": str(peer.find_version())} for peer in peers},
-        rows=rows,
-        figures=figures,
     )
+    rows = [row for row in ROWS if row.name in names]
+    experiments = [name for name in EXPERIMENTS if name in names]
+    is_whole = False
+    try:
+        measure(rows, experiments, peers, how, results, _say)
+        is_whole = not (options.rows or options.peers or options.quick)
+    finally:
+        write(results, options.out or (LATEST if is_whole else LATEST.with_name("part.json")))
+    print("\n".join(render_summary(results)))
+    return 0
+
+
+def write(results: Results, path: Path) -> None:
+    """The JSON file, and everything in Markdown beside it."""
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(results.dump())
     path.with_suffix(".md").write_text(render_all(results))
-    print("\n".join(render_summary(results)))
-    print(f"\n{path}\n{path.with_suffix('.md')}")
-    return 0
+    _say(f"written: {path} and {path.with_suffix('.md').name}")
 
 
 def _prepare() -> None:

@@ -19,7 +19,7 @@ from benchmarks.loads import Load, Target, at_rate, find_peak
 from benchmarks.peers.base import Certificate, Peer, Place, Setting
 from benchmarks.peers.registry import REFERENCE
 from benchmarks.processes import BenchError, ServerProcess, cores, free_port
-from benchmarks.results import Figure, RowResult
+from benchmarks.results import Figure, Results, RowResult
 from benchmarks.rows import Row
 from benchmarks.scale import EXPERIMENTS, Stage
 from benchmarks.work import Scene, Validators, one_browser, request
@@ -43,9 +43,11 @@ def measure(
     experiments: Sequence[str],
     peers: Sequence[Peer],
     options: Options,
+    results: Results,
     say: Callable[[str], None],
-) -> tuple[dict[str, RowResult], dict[str, Figure]]:
-    """The rows by their names, and the figures of the experiments. `say` is told what is under way."""
+) -> None:
+    """Add to `results` each row when it is complete, and the figures of each experiment: a run that is ended has been
+    of use. `say` is told what is under way."""
     measured = {row.name: RowResult(row.title, row.metric, row.target) for row in rows}
     settings = list(dict.fromkeys(row.setting for row in rows))
     with tempfile.TemporaryDirectory(prefix="bench-") as directory:
@@ -59,20 +61,19 @@ def measure(
                 bench.start(setting, peers, [measured[row.name] for row in asked])
                 for row in asked:
                     bench.run(row, measured[row.name])
-        figures = _experiment(experiments, corpus, certificate, Path(directory), options, say)
-    return measured, figures
+                    results.rows[row.name] = measured[row.name]
+        stage = _stage(corpus, certificate, Path(directory), options)
+        for name in experiments:
+            say(f"{name}: {EXPERIMENTS[name].__doc__}".partition("\n")[0])
+            try:
+                results.figures.update(EXPERIMENTS[name](stage))
+            except (BenchError, OSError, HTTPException) as exc:
+                results.figures[name] = Figure(f"{name} failed: {exc}", "", None, [])
 
 
-def _experiment(
-    names: Sequence[str],
-    corpus: Corpus,
-    certificate: Certificate,
-    directory: Path,
-    options: Options,
-    say: Callable[[str], None],
-) -> dict[str, Figure]:
+def _stage(corpus: Corpus, certificate: Certificate, directory: Path, options: Options) -> Stage:
     server_core, client_core = cores()
-    stage = Stage(
+    return Stage(
         corpus=corpus,
         certificate=certificate,
         directory=directory,
@@ -83,14 +84,6 @@ def _experiment(
         domains=min(DOMAINS, options.most_hosts),
         tries=min(TRIES, options.most_hosts),
     )
-    figures: dict[str, Figure] = {}
-    for name in names:
-        say(f"{name}: {EXPERIMENTS[name].__doc__}".partition("\n")[0])
-        try:
-            figures |= EXPERIMENTS[name](stage)
-        except (BenchError, OSError, HTTPException) as exc:
-            figures[name] = Figure(f"{name} failed: {exc}", "", None, [])
-    return figures
 
 
 class _Bench:

@@ -90,8 +90,8 @@ def render_figures(results: Results) -> list[str]:
     rows = [
         [
             figure.title,
-            f"{_show(spread_of(figure.values))} {figure.unit}".rstrip(),
-            NONE if figure.target is None else f"≤ {figure.target:g} {figure.unit}",
+            f"{_show(spread_of(figure.values))} {figure.unit}".strip(),
+            NONE if figure.target is None else f"≤ {figure.target:g} {figure.unit}".strip(),
         ]
         for figure in results.figures.values()
     ]

@@ -72,8 +72,8 @@ class Results:
     machine: Mapping[str, str]
     options: Mapping[str, Any]
     peers: Mapping[str, Mapping[str, str]]
-    rows: Mapping[str, RowResult]
-    figures: Mapping[str, Figure]
+    rows: dict[str, RowResult] = field(default_factory=dict)
+    figures: dict[str, Figure] = field(default_factory=dict)
 
     def dump(self) -> str:
         """JSON; each sample on a line of its own, so that two runs can be compared."""

@@ -134,8 +134,8 @@ def test_a_readme_of_another_run_is_told(
 def test_pictures_are_the_same_each_time(results: Results, tmp_path: Path) -> None:
     plots = pytest.importorskip("benchmarks.plots", exc_type=ModuleNotFoundError)
     for point in (10, 1000):
-        results.rows[f"hosts-{point}"] = results.rows["page"]  # type: ignore[index]
-        results.rows[f"latency-{point}"] = results.rows["slow"]  # type: ignore[index]
+        results.rows[f"hosts-{point}"] = results.rows["page"]
+        results.rows[f"latency-{point}"] = results.rows["slow"]
     written = plots.draw(results, tmp_path)
     assert [path.name for path in written] == ["cpu.svg", "hosts.svg", "latency.svg"]
     first = [path.read_bytes() for path in written]
