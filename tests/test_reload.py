@@ -16,8 +16,8 @@ from tests.support.wire import Wire
 
 pytestmark = pytest.mark.slow
 
-VISITORS = 8
-RELOADS = 5
+VISITORS = 4
+RELOADS = int(os.environ.get("SPACELANE_TEST_RELOADS", "2"))
 REQUEST = b"GET /%b HTTP/1.1\r\nHost: a.localhost\r\n\r\n"
 BIG = b"0123456789abcdef" * 65536  # 1 MiB
 

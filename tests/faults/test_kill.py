@@ -22,7 +22,7 @@ from tests.support.wire import Answer, Wire
 
 pytestmark = pytest.mark.slow
 
-KILLS = int(os.environ.get("SPACELANE_TEST_KILLS", "6"))
+KILLS = int(os.environ.get("SPACELANE_TEST_KILLS", "3"))
 ABSENT = ""
 FILES = 12  # of a publish, each of which names its generation
 
