@@ -1,8 +1,9 @@
 """Answers that are known by the bytes of the request that they are for.
 
-A head is two parts: the request line, and the lines behind it. What those lines mean is a `Sender`: the site, the
-codings, the validators. All senders who are served alike share a table: request line → `Answer`. A table belongs to one
-version of one site; an answer leaves it when what it shows leaves the edge's memory.
+A head is two parts: the request line, and the lines behind it. Of those, some differ from request to request, or tell
+one visitor from another, and say nothing about which answer it is: `Answers.meet` cuts them out. What the others mean
+is a `Sender`: the site, the codings. All senders who are served alike share a table: request line → `Answer`. A table
+belongs to one version of one site; an answer leaves it when what it shows leaves the edge's memory.
 """
 
 from __future__ import annotations
@@ -33,9 +34,8 @@ from storage.models import HostedSite
 SMALL_BODY_BYTES = 32 * 1024  # below, one piece is cheaper to write than two
 MAX_PATH_CHARACTERS = 1024  # of a request that is kept
 MAX_SENDER_BYTES = 4096  # of the lines of a sender who is kept
-MAX_SENDERS_BYTES = 16 * 1024 * 1024
-MAX_SEEN_BYTES = 4 * 1024 * 1024
-SEEN_BYTES = 100
+MAX_SENDER_LINES = 90  # with those that are cut out, fewer than `server.doors.head` allows
+MAX_SENDERS_BYTES = 8 * 1024 * 1024
 MAX_TABLES_BYTES = 16 * 1024 * 1024
 NO_ANSWERS: Mapping[bytes, Any] = MappingProxyType({})
 ANSWER_OVERHEAD = 900  # measured: an answer's objects, beside its texts
@@ -43,7 +43,17 @@ SENDER_OVERHEAD = 700
 TABLE_OVERHEAD = 2600  # with the answer that is our own page for what is missing
 
 # A line whose path has nothing to decode; and its query.
-_PLAIN_LINE = re.compile(rb"GET (/[A-Za-z0-9/._~!$&'()*+,;=:@-]*+)(\?[!\"$-~]*+)?+ HTTP/1\.1\r\n")
+_PLAIN_LINE = re.compile(rb"GET (/[A-Za-z0-9/._~!$&'()*+,;=:@-]*+)(\?[!\"$-~]*+)?+ HTTP/1\.1")
+
+_TEXT = bytes(range(0x20, 0x7F))  # in the value of a field that is taken as it is
+
+# Cut out. The names as browsers write them; a field of that name that is written otherwise, or is there again, stays,
+# and is read with the rest.
+_USER_AGENT = b"\r\nUser-Agent: "
+_COOKIE = b"\r\nCookie: "
+_REFERER = b"\r\nReferer: "
+_IF_NONE_MATCH = b"\r\nIf-None-Match: "
+_IF_MODIFIED_SINCE = b"\r\nIf-Modified-Since: "
 
 # Requests with these are no matter of looking up. If-Modified-Since does not count beside If-None-Match (RFC 9110
 # §13.1.3); alone it is a matter of comparing.
@@ -52,6 +62,8 @@ _UNUSUAL = frozenset(
         b"content-length",
         b"expect",
         b"if-match",
+        b"if-modified-since",
+        b"if-none-match",
         b"if-range",
         b"if-unmodified-since",
         b"range",
@@ -59,14 +71,13 @@ _UNUSUAL = frozenset(
         b"want-repr-digest",
     }
 )
+_UNUSUAL_AS_SENT = frozenset({b"If-Modified-Since", b"If-None-Match"})  # of those that the quick reader takes
 _READ = {
     name.lower(): name
     for name in (
         b"Accept-Encoding",
         b"Connection",
         b"Host",
-        b"If-Modified-Since",
-        b"If-None-Match",
         b"Referer",
         b"User-Agent",
     )
@@ -80,14 +91,18 @@ class Answer:
     `repeats_query`.
     """
 
-    __slots__ = ("body", "entry", "etag", "head", "log", "moment", "repeats_query", "tally", "unchanged", "whole")
+    __slots__ = (
+        "around", "body", "entry", "etag", "head", "log", "moment", "repeats_query", "tally", "unchanged", "whole"
+    )  # fmt: skip
 
-    def __init__(self, entry: Entry, response: Response, log: bytes, site_id: str) -> None:
+    def __init__(self, entry: Entry, response: Response, log: bytes, around: tuple[bytes, bytes], site_id: str) -> None:
+        """`log` is what the log says of it, `around` what that has before and behind the target."""
         assert isinstance(response.body, bytes)
         self.entry = entry
         self.head = render_head(response)
         self.body = response.body
         self.log = log
+        self.around = around
         self.tally = Tally(site_id, response.status, len(response.body), remembered=True)
         self.etag: bytes | None = None
         self.unchanged: Answer | None = None
@@ -106,7 +121,7 @@ class Answer:
         """Bytes that it takes without its body, and with the copy of it that is made for each second."""
         copied = len(self.body) if len(self.body) <= SMALL_BODY_BYTES else 0
         unchanged = self.unchanged.size if self.unchanged is not None else 0
-        return ANSWER_OVERHEAD + 2 * len(self.head) + len(self.log) + copied + unchanged
+        return ANSWER_OVERHEAD + 2 * len(self.head) + 2 * len(self.log) + copied + unchanged
 
 
 class Table:
@@ -126,23 +141,66 @@ class Table:
 
 
 class Sender:
-    """What the lines behind a request line mean.
+    """What the lines behind a request line mean, without those that are cut out.
 
-    `table` is what its requests are answered from as of `revision`; `answers` are those of it, or none where a request
-    has conditions, which have to be looked at first.
+    `table` is what its requests are answered from as of `revision`; `answers` are those of it.
     """
 
-    __slots__ = ("accept_encoding", "answers", "etag", "host", "log", "raw", "revision", "table")
+    __slots__ = (
+        "accept_encoding", "answers", "authority", "host", "lines", "referer", "revision", "table", "user_agent"
+    )  # fmt: skip
 
-    def __init__(self, raw: bytes, host: str, accept_encoding: str | None, etag: bytes | None, log: bytes) -> None:
-        self.raw = raw
+    def __init__(
+        self,
+        lines: bytes,
+        host: str,
+        accept_encoding: str | None,
+        authority: bytes,
+        referer: bytes | None,
+        user_agent: bytes | None,
+    ) -> None:
+        self.lines = lines
         self.host = host
         self.accept_encoding = accept_encoding
-        self.log = log
-        self.etag = etag  # of If-None-Match
+        self.authority = authority  # as sent
+        self.referer = referer
+        self.user_agent = user_agent
         self.revision = -2
         self.table: Table | None = None
         self.answers: Mapping[bytes, Answer] = NO_ANSWERS
+
+    def again(self) -> Sender:
+        """As it was when it was first met."""
+        return Sender(self.lines, self.host, self.accept_encoding, self.authority, self.referer, self.user_agent)
+
+
+NOBODY = Sender(b"", "", None, b"", None, None)
+
+
+def cut_conditions(lines: bytes) -> tuple[bytes, bytes | None] | None:
+    """Header lines, which begin with the end of the request line and end with the empty one, without If-None-Match and,
+    beside it, If-Modified-Since; and the former's value, not yet known to be well-formed. None if the latter may not
+    be."""
+    lines, etag = _cut(lines, _IF_NONE_MATCH)
+    if etag is not None:
+        lines, date = _cut(lines, _IF_MODIFIED_SINCE)
+        if date is not None and not is_text(date):
+            return None
+    return lines, etag
+
+
+def is_text(value: bytes) -> bool:
+    """Whether it can be the value of a field without a closer look."""
+    return not value.translate(None, _TEXT)
+
+
+def _cut(lines: bytes, mark: bytes) -> tuple[bytes, bytes | None]:
+    """`lines` without the first that begins with `mark`, and what that has behind it."""
+    before, found, rest = lines.partition(mark)  # which costs half of what `find` does
+    if not found:
+        return lines, None
+    value, end, behind = rest.partition(b"\r\n")
+    return before + end + behind, value
 
 
 class Answers:
@@ -152,30 +210,41 @@ class Answers:
         self.edge = edge
         self.journal = journal
         self._senders: Memo[bytes, Sender] = Memo(MAX_SENDERS_BYTES)
-        self._seen: Memo[int, None] = Memo(MAX_SEEN_BYTES)  # hashes of those who have come once
         self._reader = QuickReader()
         self._revision = -1  # that _current is of
         self._current: Memo[tuple[str, str | None], Table] = Memo(MAX_TABLES_BYTES)
         self._tables: Memo[tuple[str, int, frozenset[Coding]], Table] = Memo(MAX_TABLES_BYTES)
 
-    def find_sender(self, raw: bytes) -> Sender | None:
-        """The sender of these header lines, the empty one included; None if the door is not for such a request."""
-        sender = self._senders.get(raw)
+    def meet(self, lines: bytes, last: Sender) -> tuple[Sender, bytes] | None:
+        """Whose header lines these are, from `cut_conditions`, and what the log says of him; None if the door is not
+        for such a request. `last` is who was met before, likely the same."""
+        lines, user_agent = _cut(lines, _USER_AGENT)
+        lines, cookie = _cut(lines, _COOKIE)
+        lines, referer = _cut(lines, _REFERER)
+        sender = last if lines == last.lines else self._senders.get(lines)
         if sender is None:
-            sender = self._read_sender(raw)
-            if sender is not None:
-                self._keep_sender(sender)
-        return sender
+            sender = self._read_sender(lines)
+            if sender is None:
+                return None
+            self._keep_sender(sender)
+        if cookie is not None and not is_text(cookie):
+            return None
+        settled = self.settle(sender)
+        if settled is None:
+            return None
+        if user_agent is None:
+            user_agent = settled.user_agent or b""
+        elif settled.user_agent is not None or not is_text(user_agent):
+            return None  # two of them, or a value that is to be looked at
+        if referer is None:
+            referer = settled.referer or b""
+        elif settled.referer is not None or not is_text(referer):
+            return None
+        return settled, self.journal.format.sender(settled.authority, referer.strip(b" "), user_agent.strip(b" "))
 
     def _keep_sender(self, sender: Sender) -> None:
-        """For when the sender comes again. Of those who are different each time, none is worth keeping."""
-        raw = sender.raw
-        if len(raw) > MAX_SENDER_BYTES:
-            return
-        if (seen := hash(raw)) in self._seen:
-            self._senders.keep(raw, sender, 3 * len(raw) + SENDER_OVERHEAD)
-        else:
-            self._seen.keep(seen, None, SEEN_BYTES)
+        if len(sender.lines) <= MAX_SENDER_BYTES:
+            self._senders.keep(sender.lines, sender, 3 * len(sender.lines) + SENDER_OVERHEAD)
 
     def settle(self, sender: Sender) -> Sender | None:
         """`sender` with its table brought up to the edge's revision, or who takes its place where its host has come to
@@ -190,10 +259,10 @@ class Answers:
             return None
         if sender.table is not None and sender.table.site.domain != table.site.domain:
             # Connections that go on with the old one have not been noted as visitors of this site.
-            sender = Sender(sender.raw, sender.host, sender.accept_encoding, sender.etag, sender.log)
+            sender = sender.again()
             self._keep_sender(sender)
         sender.table = table
-        sender.answers = table.answers if sender.etag is None else NO_ANSWERS
+        sender.answers = table.answers
         sender.revision = revision
         return sender
 
@@ -218,10 +287,11 @@ class Answers:
             return None
         path, query = found.groups()
         if query is not None:
-            answer = table.answers.get(b"GET %b HTTP/1.1\r\n" % path)
+            answer = table.answers.get(b"GET %b HTTP/1.1" % path)
             if answer is not None:
                 return None if answer.repeats_query else answer
-        if b"//" in path or b"/." in path:
+        text = path.decode("ascii")
+        if "//" in text or "/." in text:
             return None
         index = None if table.index is None else table.index()
         if index is None:
@@ -229,19 +299,15 @@ class Answers:
             if index is None:
                 return None
             table.index = ref(index)
-        text = path.decode("ascii")
         if index.may_answer(text):
             return None
         name = index.find_page(text)
         return table.missing.get(name) or self._show_missing(table, name, line)
 
     def log_for(self, answer: Answer, line: bytes) -> bytes:
-        """What the log says where `answer` is that of another line than its own."""
-        return self._log(line, answer.tally.status, answer.tally.size, answer.tally.site_id)
-
-    def _log(self, line: bytes, status: int, size: int, site_id: str) -> bytes:
-        method, target, version = line[:-2].split(b" ")
-        return self.journal.format.request(method, target, version, status, size, site_id.encode("ascii"))
+        """What the log says where `answer` is that of another line than its own, from `find_unlisted`."""
+        before, behind = answer.around
+        return before + self.journal.format.target(line[4:-9]) + behind
 
     def _show_missing(self, table: Table, name: str | None, line: bytes) -> Answer | None:
         entry = self.edge.find_missing_entry(table.site, name, table.accept_encoding)
@@ -260,7 +326,7 @@ class Answers:
         if request.method not in ("GET", "HEAD") or len(request.path) > MAX_PATH_CHARACTERS:
             return
         table = self._table(site, request.accept_encoding)
-        line = f"{request.method} {request.path} HTTP/1.1\r\n".encode("ascii")
+        line = f"{request.method} {request.path} HTTP/1.1".encode("ascii")
         if line in table.answers:
             return
         path = decode_path(request.path)
@@ -288,8 +354,10 @@ class Answers:
 
     def _render(self, table: Table, entry: Entry, response: Response, line: bytes) -> Answer:
         assert isinstance(response.body, bytes)
-        log = self._log(line, response.status, len(response.body), table.site.id)
-        return Answer(entry, response, log, table.site.id)
+        method, target, protocol = line.split(b" ")
+        log_format, site_id = self.journal.format, table.site.id
+        around = log_format.around(method, protocol, response.status, len(response.body), site_id.encode("ascii"))
+        return Answer(entry, response, around[0] + log_format.target(target) + around[1], around, site_id)
 
     def _table(self, site: HostedSite, accept_encoding: str | None) -> Table:
         key = site.id, site.version, acceptable(accept_encoding)
@@ -299,8 +367,11 @@ class Answers:
             self._tables.keep(key, table, TABLE_OVERHEAD)
         return table
 
-    def _read_sender(self, raw: bytes) -> Sender | None:
+    def _read_sender(self, lines: bytes) -> Sender | None:
         """The meaning of header lines that ask for nothing unusual."""
+        raw = lines[2:]
+        if raw.count(b"\r\n") > MAX_SENDER_LINES:
+            return None
         fields = self._reader.read(raw)
         if fields is None:
             fields = _read_strictly(raw)
@@ -310,16 +381,15 @@ class Answers:
         authority = find(b"Host")
         if authority is None or find(b"Connection", b"keep-alive").lower() != b"keep-alive":
             return None
+        if not _UNUSUAL_AS_SENT.isdisjoint(fields):
+            return None
         try:
             host = normal_host(authority.decode("latin-1"))
         except Refusal:
             return None  # in words it is refused where all of the request is read
-        etag = find(b"If-None-Match")
-        if etag is None and b"If-Modified-Since" in fields:
-            return None
         coding = find(b"Accept-Encoding")
-        log = self.journal.format.sender(authority, find(b"Referer", b""), find(b"User-Agent", b""))
-        return Sender(raw, host, None if coding is None else coding.decode("latin-1"), etag, log)
+        accept_encoding = None if coding is None else coding.decode("latin-1")
+        return Sender(lines, host, accept_encoding, authority, find(b"Referer"), find(b"User-Agent"))
 
 
 def _read_strictly(raw: bytes) -> Mapping[bytes, bytes] | None:

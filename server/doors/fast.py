@@ -1,7 +1,7 @@
 """The fast door: answers what is in memory at once, without a task, and leaves everything else to its base.
 
 1. a head whose lines are those of the last one: two look-ups, one write       (`data_received`)
-2. a head whose lines have to be looked up or read first                       (`_answer`)
+2. a head that has to be taken apart first, or whose lines are another's       (`_answer`)
 3. any other whole message that memory can answer                              (`_serve`)
 4. the same where the body is a span of an open file                           (`_send_span`)
 5. what memory cannot answer: uvicorn, the ASGI door, a task                   (`EdgeProtocol`)
@@ -16,7 +16,7 @@ import logging
 from collections.abc import Mapping
 from dataclasses import replace
 
-from server.doors.answers import SMALL_BODY_BYTES, Answer, Answers, Sender
+from server.doors.answers import MAX_SENDER_BYTES, NOBODY, SMALL_BODY_BYTES, Answer, Answers, cut_conditions, is_text
 from server.doors.head import Head
 from server.doors.http1 import DEADLINES, EdgeProtocol, Phase, render_head
 from server.doors.journal import Asked, Journal
@@ -31,8 +31,6 @@ MAX_WHOLE_BYTES = 8 * 1024  # of a head that is looked up
 UNKNOWN = 1 << 62  # bytes: more than are ever unsent, so that at its deadline a connection is looked at, not ended
 
 logger = logging.getLogger("spacelane.edge")
-
-_NOBODY = Sender(b"", "", None, None, b"")
 
 
 class _Sending:
@@ -53,7 +51,9 @@ class FastProtocol(EdgeProtocol):
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         self._ready = False  # for a request that is answered at once
-        self._sender = _NOBODY  # of the last request: likely to be that of the next
+        # Of the last request, likely to be those of the next: what the lines mean, the lines without conditions, and
+        # what the log says of them.
+        self._sender, self._lines, self._sender_log = NOBODY, b"", b""
         self._rest_seconds = self.deadlines[Phase.FLUSHING]
         self._sending: _Sending | None = None
         self._visited: tuple[str | None, int] = (None, -1)  # authority and revision that `_site` was found by
@@ -62,14 +62,14 @@ class FastProtocol(EdgeProtocol):
     def data_received(self, data: bytes) -> None:
         if self._ready:
             sender = self._sender
-            raw = sender.raw
-            if data.endswith(raw) and sender.revision == self.edge.revision:
-                line = data[: -len(raw)]
+            lines = self._lines
+            if sender.revision == self.edge.revision and data.endswith(lines):
+                line = data[: -len(lines)]
                 answer = sender.answers.get(line)
                 if answer is not None:
-                    self._reply(answer, answer.log, sender)
+                    self._reply(answer, answer.log)
                     return
-                if self._answer_line(sender, line):
+                if self._answer_line(line, None):
                     return
             elif self._answer(data):
                 return
@@ -77,23 +77,32 @@ class FastProtocol(EdgeProtocol):
 
     def _answer(self, data: bytes) -> bool:
         """Answer the one head that `data` is, if there is an answer in the tables."""
-        if len(data) > MAX_WHOLE_BYTES:
+        if len(data) > MAX_WHOLE_BYTES or not data.endswith(b"\r\n\r\n"):
             return False
-        end = data.find(b"\r\n") + 2
-        sender = self.answers.find_sender(data[end:])
-        if sender is None or (sender := self.answers.settle(sender)) is None:
+        end = data.find(b"\r\n")
+        cut = cut_conditions(data[end:])
+        if cut is None:
             return False
-        if self._server_name is not None and self._server_name != sender.host:
-            return False
-        assert sender.table is not None, "a settled sender has one"
-        if sender.table.site is not self._site:
-            self.visit(sender.table.site)
-        self._sender = sender
-        return self._answer_line(sender, data[:end])
+        lines, etag = cut
+        sender = self._sender
+        if lines != self._lines or sender.revision != self.edge.revision:
+            met = self.answers.meet(lines, sender)
+            if met is None:
+                return False
+            sender, log = met
+            if self._server_name is not None and self._server_name != sender.host:
+                return False
+            assert sender.table is not None, "a settled sender has one"
+            if sender.table.site is not self._site:
+                self.visit(sender.table.site)
+            self._sender, self._sender_log = sender, log
+            self._lines = lines if len(lines) <= MAX_SENDER_BYTES else b"\r"
+        return self._answer_line(data[:end], etag)
 
-    def _answer_line(self, sender: Sender, line: bytes) -> bool:
-        """Answer a request line of a sender whose table is up to date, if there is an answer in it."""
-        table = sender.table
+    def _answer_line(self, line: bytes, etag: bytes | None) -> bool:
+        """Answer a request line, and the validator behind it, from the sender's table, which is up to date, if there is
+        an answer in it."""
+        table = self._sender.table
         if table is None:
             return False
         answer = table.answers.get(line)
@@ -102,15 +111,16 @@ class FastProtocol(EdgeProtocol):
             answer = self.answers.find_unlisted(table, line)
             if answer is None:
                 return False
-        if sender.etag is not None and answer.etag is not None:
-            if sender.etag != answer.etag:
+        if etag is not None:
+            if answer.etag == etag:
+                answer = answer.unchanged
+                assert answer is not None
+            elif answer.etag is not None or not is_text(etag):
                 return False
-            answer = answer.unchanged
-            assert answer is not None
-        self._reply(answer, answer.log if own else self.answers.log_for(answer, line), sender)
+        self._reply(answer, answer.log if own else self.answers.log_for(answer, line))
         return True
 
-    def _reply(self, answer: Answer, log: bytes, sender: Sender) -> None:
+    def _reply(self, answer: Answer, log: bytes) -> None:
         now = self.loop.time()
         journal = self.journal
         moment = journal.moment
@@ -122,7 +132,7 @@ class FastProtocol(EdgeProtocol):
         if answer.tally.size > SMALL_BODY_BYTES:
             self.transport.write(answer.body)
         answer.entry.used = True
-        journal.note(now, answer.tally, self._peer, log, sender.log)
+        journal.note(now, answer.tally, self._peer, log, self._sender_log)
         self._rest(now)
 
     def _rest(self, now: float) -> None:
@@ -191,7 +201,7 @@ class FastProtocol(EdgeProtocol):
     def visit(self, site: HostedSite) -> None:
         super().visit(site)
         self._visited = (None, -1)
-        self._sender = _NOBODY  # the next request, if it is one of its, is to say so
+        self._sender = NOBODY  # the next request, if it is one of its, is to say so
 
     # Spans of files.
 

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from server.doors.log_format import FORMATS, UNKNOWN, LogFormat
 from server.edge.conditions import http_date
 
-MAX_NOTES = 512  # before they are handed on
+MAX_NOTES = 2048  # before they are handed on
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -93,6 +93,7 @@ class Journal:
         self._clock = clock
         self._write = write
         self._count = count
+        self._millis = log_format.millis
         self._lines: list[bytes] = []
         self._tallies: list[Tally] = []
         self._flushing: asyncio.TimerHandle | None = None
@@ -108,12 +109,13 @@ class Journal:
 
     def note(self, now: float, tally: Tally, peer: bytes, request: bytes, sender: bytes) -> None:
         """An answer given at `now`, which `tick` has seen; the pieces as `format` writes them."""
-        self._tallies.append(tally)
+        tallies = self._tallies
+        tallies.append(tally)
         if self._write is not None:
             moment = self.moment
-            millis = self.format.millis[int((now - moment.begin) * 1000)]
+            millis = self._millis[int((now - moment.begin) * 1000)]
             self._lines.append(b"".join((peer, moment.log, millis, request, sender)))
-        if len(self._tallies) >= MAX_NOTES:
+        if len(tallies) >= MAX_NOTES:
             self.flush()
 
     def note_answer(

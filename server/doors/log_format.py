@@ -25,16 +25,23 @@ _MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct",
 class LogFormat:
     """How each piece is written.
 
-    `peer` takes an address; `second`, seconds since the epoch; `request`, method, target, protocol, status, bytes of
-    the body, and the site's id or b""; `sender`, the fields Host, Referer and User-Agent as sent, b"" for those that
-    are absent. `millis` has what stands for each of a second's thousandths.
+    `peer` takes an address; `second`, seconds since the epoch; `around`, method, protocol, status, bytes of the body,
+    and the site's id or b"": it gives what stands before and behind the target, which is written by `target`; `sender`,
+    the fields Host, Referer and User-Agent as sent, b"" for those that are absent. `millis` has what stands for each of
+    a second's thousandths.
     """
 
     peer: Callable[[str], bytes]
     second: Callable[[int], bytes]
-    request: Callable[[bytes, bytes, bytes, int, int, bytes], bytes]
+    around: Callable[[bytes, bytes, int, int, bytes], tuple[bytes, bytes]]
+    target: Callable[[bytes], bytes]
     sender: Callable[[bytes, bytes, bytes], bytes]
     millis: Sequence[bytes]
+
+    def request(self, method: bytes, target: bytes, protocol: bytes, status: int, size: int, site: bytes) -> bytes:
+        """The whole of the second piece."""
+        before, behind = self.around(method, protocol, status, size, site)
+        return before + self.target(target) + behind
 
 
 def _json_peer(address: str) -> bytes:
@@ -45,15 +52,9 @@ def _json_second(time: int) -> bytes:
     return datetime.fromtimestamp(time, UTC).strftime("%Y-%m-%dT%H:%M:%S.").encode("ascii")
 
 
-def _json_request(method: bytes, target: bytes, protocol: bytes, status: int, size: int, site: bytes) -> bytes:
-    return b'Z","method":%b,"target":%b,"protocol":"%b","status":%d,"bytes":%d,"site":"%b"' % (
-        _json_text(method),
-        _json_text(target),
-        protocol,
-        status,
-        size,
-        site,
-    )
+def _json_around(method: bytes, protocol: bytes, status: int, size: int, site: bytes) -> tuple[bytes, bytes]:
+    before = b'Z","method":%b,"target":' % _json_text(method)
+    return before, b',"protocol":"%b","status":%d,"bytes":%d,"site":"%b"' % (protocol, status, size, site)
 
 
 def _json_sender(host: bytes, referer: bytes, user_agent: bytes) -> bytes:
@@ -88,8 +89,8 @@ def _combined_second(time: int) -> bytes:
     return moment.strftime(f"%d/{_MONTHS[moment.month - 1]}/%Y:%H:%M:%S +0000] ").encode("ascii")
 
 
-def _combined_request(method: bytes, target: bytes, protocol: bytes, status: int, size: int, site: bytes) -> bytes:
-    return b'"%b %b %b" %d %d' % (_escaped(method), _escaped(target), protocol, status, size)
+def _combined_around(method: bytes, protocol: bytes, status: int, size: int, site: bytes) -> tuple[bytes, bytes]:
+    return b'"%b ' % _escaped(method), b' %b" %d %d' % (protocol, status, size)
 
 
 def _combined_sender(host: bytes, referer: bytes, user_agent: bytes) -> bytes:
@@ -105,6 +106,6 @@ def _escaped(value: bytes) -> bytes:
 
 
 FORMATS = {
-    "json": LogFormat(_json_peer, _json_second, _json_request, _json_sender, _MILLIS),
-    "combined": LogFormat(_combined_peer, _combined_second, _combined_request, _combined_sender, _NO_MILLIS),
+    "json": LogFormat(_json_peer, _json_second, _json_around, _json_text, _json_sender, _MILLIS),
+    "combined": LogFormat(_combined_peer, _combined_second, _combined_around, _escaped, _combined_sender, _NO_MILLIS),
 }
