@@ -44,6 +44,8 @@ from storage.models import Digest, File, HostedSite
 logger = logging.getLogger("spacelane.edge")
 
 MISSES_BEFORE_INDEX = 32  # in one version of a site, before it is worth knowing all that it has
+MISSES_BEFORE_SMALL_INDEX = 2  # where that is at most
+MAX_SMALL_NAMES = 256
 MISSES_IF_LARGE = 32 * MISSES_BEFORE_INDEX  # where it was too much the last time
 NAMES_AT_ONCE = 1000  # some 2 ms of a query in the event loop
 MAX_INDEX_BYTES = 32 * 1024 * 1024
@@ -190,21 +192,22 @@ class Library:
         key = site.id, site.version
         count = self._misses[key] = self._misses.get(key, 0) + 1
         wanted = MISSES_IF_LARGE if site.id in self._large else MISSES_BEFORE_INDEX
-        if count % wanted == 0 and key not in self._indexes and not self._indexing:
-            task = asyncio.create_task(self._make_index(site))
+        whole = count % wanted == 0
+        if (whole or count == MISSES_BEFORE_SMALL_INDEX) and key not in self._indexes and not self._indexing:
+            task = asyncio.create_task(self._make_index(site, MAX_NAMES if whole else MAX_SMALL_NAMES))
             self._indexing.add(task)
             task.add_done_callback(self._indexing.discard)
 
-    async def _make_index(self, site: HostedSite) -> None:
+    async def _make_index(self, site: HostedSite, most: int) -> None:
+        """If the site has no more than `most` files."""
         names: list[str] = []
+        limit = min(most, NAMES_AT_ONCE)
         try:
-            while len(names) <= MAX_NAMES:
+            while len(names) < most:
                 after = names[-1] if names else ""
-                piece = await self._metadata.list_paths(
-                    site.space_id, site.prefix, site.files_revision, after, NAMES_AT_ONCE
-                )
+                piece = await self._metadata.list_paths(site.space_id, site.prefix, site.files_revision, after, limit)
                 names += piece
-                if len(piece) < NAMES_AT_ONCE:
+                if len(piece) < limit:
                     # In a thread, so that others are served meanwhile.
                     index = await asyncio.to_thread(PathIndex, site, names)
                     if index.size <= MAX_INDEX_BYTES:
@@ -213,7 +216,8 @@ class Library:
                         return
                     break
                 await asyncio.sleep(0)
-            self._large[site.id] = None
+            if most == MAX_NAMES:
+                self._large[site.id] = None
         except Unavailable as exc:
             logger.warning("the store is unavailable: %s", exc)
             self._misses.pop((site.id, site.version), None)

@@ -10,7 +10,7 @@ import pytest
 from server.doors.head import Head
 from server.doors.http1 import EdgeProtocol
 from tests.support.connections import Peer
-from tests.support.corpus import fill, load_cases
+from tests.support.corpus import Case, fill, load_cases
 from tests.support.hosting import file_hosting, served
 
 LEAST = 0.95
@@ -31,12 +31,13 @@ async def test_the_share_of_gets_that_need_no_task(tmp_path: Path, monkeypatch: 
     async with file_hosting(tmp_path) as hosting:
         await fill(hosting)
         async with served(hosting.edge) as port:
-            for case in load_cases():
-                methods = [expected.method or case.method for expected in case.answers]
-                for _ in range(2):
-                    by_task.clear()
-                    answers = await exchange(port, case.request, methods)
-                assert answers == len(methods), case.name
+            cases = list(load_cases())
+            for case in cases:  # so that the server is warm
+                await exchange(port, case.request, methods_of(case))
+            for case in cases:
+                by_task.clear()
+                methods = methods_of(case)
+                assert await exchange(port, case.request, methods) == len(methods), case.name
                 misses = sum(
                     answer.status in MISSING and method == "GET"
                     for answer, method in zip(case.answers, methods, strict=True)
@@ -46,11 +47,14 @@ async def test_the_share_of_gets_that_need_no_task(tmp_path: Path, monkeypatch: 
                 missing += misses
                 tasks += by_task.count(b"GET")
                 tasks_of_missing += of_missing
-    known = 1 - (tasks - tasks_of_missing) / (gets - missing)
-    print(
-        f"without a task: {known:.1%} of {gets - missing} GETs of what there is, {1 - tasks / gets:.1%} of all {gets}"
-    )
-    assert known >= LEAST
+    known, share = 1 - (tasks - tasks_of_missing) / (gets - missing), 1 - tasks / gets
+    print(f"without a task: {known:.1%} of {gets - missing} GETs of what there is, {share:.1%} of all {gets}")
+    assert min(known, share) >= LEAST
+
+
+def methods_of(case: Case) -> list[str]:
+    """Of its requests that are answered."""
+    return [expected.method or case.method for expected in case.answers]
 
 
 async def exchange(port: int, request: bytes, methods: list[str]) -> int:
