@@ -47,6 +47,8 @@ class _Sending:
 class FastProtocol(EdgeProtocol):
     """One connection. What it answers from is set by `fast_protocol_for`."""
 
+    __slots__ = ("_lines", "_ready", "_rest_seconds", "_sender", "_sender_log", "_sending", "_visited")
+
     answers: Answers
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
