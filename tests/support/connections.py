@@ -75,7 +75,7 @@ async def until_unconnected(peer: Peer) -> None:
 
 def protocols() -> list[EdgeProtocol]:
     """Every open connection of this loop's server."""
-    return [found for found in gc.get_objects() if isinstance(found, EdgeProtocol) and found.parser is not None]
+    return [found for found in gc.get_objects() if isinstance(found, EdgeProtocol) and found in found.connections]
 
 
 async def until(condition: Callable[[], bool]) -> None:
