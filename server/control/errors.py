@@ -64,6 +64,7 @@ VALIDATION_MESSAGES = {
     "extra_forbidden": "is not a known field",
     "model_attributes_type": "must be a JSON object",
     "model_type": "must be a JSON object",
+    "dict_type": "must be a JSON object",
 }
 MAX_DETAILS = 100  # a body of a million unknown fields gets a short answer all the same
 MAX_ECHO = 256  # characters of a caller's own text

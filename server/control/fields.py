@@ -11,6 +11,7 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 from pydantic.alias_generators import to_camel
 from pydantic_core import PydanticCustomError
 
+from server.control.openapi import NO_NUL
 from storage.errors import Invalid
 from storage.paths import parse_folder, parse_path
 
@@ -119,7 +120,7 @@ def _or_none(text: str | None) -> str | None:
 
 
 # What the document says beside a validator's own checks, whose messages are better than those of patterns.
-_NO_NUL = Field(json_schema_extra={"pattern": "^[^\\u0000]*$"})
+_NO_NUL = Field(json_schema_extra={"pattern": NO_NUL})
 
 ShortText: TypeAlias = Annotated[str, StringConstraints(max_length=MAX_NAME), AfterValidator(_no_nul), _NO_NUL]
 LongText: TypeAlias = Annotated[str, StringConstraints(max_length=MAX_DESCRIPTION), AfterValidator(_no_nul), _NO_NUL]

@@ -18,6 +18,7 @@ SECRET = "x-secret"  # the answer holds a secret, which is not kept to be given 
 IDEMPOTENCY_KEY = "Idempotency-Key"
 IDEMPOTENCY_REPLAYED = "Idempotency-Replayed"
 MAX_KEY = 255  # characters
+NO_NUL = r"^[^\u0000]*$"  # a pattern: no store can keep that character
 
 
 class _Refusal(NamedTuple):
@@ -151,6 +152,8 @@ def _complete_parameters(operation: dict[str, Any]) -> None:
         if "anyOf" in schema:  # None stands for a parameter that is not there: nobody can send it
             (given,) = [choice for choice in schema.pop("anyOf") if choice != {"type": "null"}]
             schema.update(given)
+        if schema.get("type") == "string" and "enum" not in schema:
+            schema.setdefault("pattern", NO_NUL)
 
 
 def _example(name: str) -> Any:

@@ -96,7 +96,7 @@ async def test_what_is_exported_of_a_space(api: Api) -> None:
     fetched = await api.fetched("space/docs/fetch")
     assert (await ask(api, "space/export", JSON)).json() == {"items": [fetched], "cursor": ""}
     assert json.loads((await ask(api, "space/export", JSONL)).text) == fetched
-    row = [id, "docs", "'=1", '"a\nb"', "c", '"a:\n- 1\n- b: null"', fetched["createdAt"], fetched["updatedAt"]]
+    row = [id, "docs", "'=1", '"a\nb"', "c", '"a: [1, {b: null}]"', fetched["createdAt"], fetched["updatedAt"]]
     assert (await ask(api, "space/export", CSV)).content.decode() == ",".join(FIELDS) + "\r\n" + ",".join(row) + "\r\n"
 
 
