@@ -205,8 +205,6 @@ class ControlRoute(APIRoute):
                 key = parse_key(request, secret=secret)
                 async with open_json(request, limit, gate.turns) as body:
                     inner = _JsonRequest(request, body.value)
-                    if key is None:
-                        return await handle(inner)
                     return await answer_once(request, key, body.digest, lambda: handle(inner))
             return await handle(request)
 
