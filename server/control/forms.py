@@ -1,8 +1,8 @@
 """The forms that records are written in: JSON, JSON lines, CSV. Each takes views a page at a time and gives bytes.
 
-CSV is RFC 4180 with a header row. `meta` is written as YAML, a key a line. A cell that a spreadsheet would run as a formula gets an
-apostrophe in front; so does one that looks like the outcome of that, so that whoever takes one apostrophe away from
-every cell that begins with apostrophes and a formula's first character has the very text again.
+CSV is RFC 4180 with a header row. `meta` is written as YAML, a key a line. A cell that a spreadsheet would run as a
+formula gets an apostrophe in front; so does one that looks like the outcome of that, so that whoever takes one
+apostrophe away from every cell that begins with apostrophes and a formula's first character has the very text again.
 """
 
 from __future__ import annotations
