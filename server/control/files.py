@@ -84,6 +84,7 @@ async def _content(request: Request, call: Call) -> AsyncIterator[bytes]:
         case multipart.FORM:
             limit += multipart.MAX_OVERHEAD
             bodies.check_length(request, limit)
+            await call.check_room(request, overhead=multipart.MAX_OVERHEAD)
             return multipart.read_file(bodies.read_stream(request, limit), request.headers["content-type"])
         case _:
             bodies.check_length(request, limit)

@@ -144,4 +144,5 @@ def render_cell(value: object) -> str:
 
 def _render_yaml(value: Mapping[str, Any]) -> str:
     options: dict[str, Any] = {"default_flow_style": True, "allow_unicode": True, "sort_keys": False, "width": 1 << 20}
-    return yaml.dump(dict(value), Dumper=_Yaml, **options).rstrip("\n")
+    text: str = yaml.dump(dict(value), Dumper=_Yaml, **options)
+    return text.rstrip("\n")
