@@ -28,7 +28,7 @@ from tests.storage.test_blobs import chunks_of, content_of, grow_older
 
 pytestmark = pytest.mark.slow
 
-ROUNDS = int(os.environ.get("SPACELANE_TEST_ROUNDS", "12"))
+ROUNDS = int(os.environ.get("SPACELANE_TEST_ROUNDS", "6"))
 DAY = 86_400.0
 CONTENTS = [b"%d" % number for number in range(150)] + [content_of(300_000)]  # the last is streamed to the disk
 NAMES = [f"{number}.txt" for number in range(4)]
