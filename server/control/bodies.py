@@ -17,6 +17,7 @@ import hashlib
 import re
 from collections.abc import AsyncIterator
 from contextlib import aclosing, asynccontextmanager
+from pathlib import Path
 from tempfile import SpooledTemporaryFile
 from typing import Any, NamedTuple
 from urllib.parse import unquote_to_bytes
@@ -78,13 +79,16 @@ class JsonBody(NamedTuple):
 
 
 @asynccontextmanager
-async def open_json(request: Request, limit: int, turns: asyncio.Semaphore) -> AsyncIterator[JsonBody]:
+async def open_json(
+    request: Request, limit: int, turns: asyncio.Semaphore, folder: Path | None = None
+) -> AsyncIterator[JsonBody]:
     """The body as JSON; an empty one counts as `{}`. Raises `TooLarge`, 400 if it is not JSON, or `Unavailable`.
 
-    A large one waits for its turn, which the block holds: it is to end when the values are no longer needed.
+    A large one waits for its turn in `folder` (None: where temporary files go). The block holds the turn: it is to end
+    when the values are no longer needed.
     """
     check_length(request, limit)
-    with SpooledTemporaryFile(SMALL_JSON) as kept:
+    with SpooledTemporaryFile(SMALL_JSON, dir=folder) as kept:
         size = await _receive(request, limit, kept)
         if size <= SMALL_JSON:
             yield _parse_body(kept)
@@ -112,7 +116,7 @@ def _write(kept: SpooledTemporaryFile[bytes], chunk: bytes) -> None:
     try:
         kept.write(chunk)
     except OSError as exc:
-        raise Unavailable(f"the folder of temporary files does not take a body: {exc}") from exc
+        raise Unavailable(f"a body cannot be kept until it is whole: {exc}") from exc
 
 
 def _parse_body(kept: SpooledTemporaryFile[bytes]) -> JsonBody:

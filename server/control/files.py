@@ -79,7 +79,8 @@ async def _content(request: Request, call: Call) -> AsyncIterator[bytes]:
     limit = call.config.max_file_bytes
     match bodies.media_type(request):
         case bodies.JSON:
-            async with bodies.open_json(request, call.config.max_large_json_bytes, call.turns) as body:
+            config = call.config
+            async with bodies.open_json(request, config.max_large_json_bytes, call.turns, config.body_folder) as body:
                 return _once(await asyncio.to_thread(_data_url, body.value))
         case multipart.FORM:
             limit += multipart.MAX_OVERHEAD

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import base64
-import tempfile
 import threading
 import tracemalloc
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -28,8 +27,12 @@ FILE = {"digest": "0" * 64, "size": 1}
 
 
 @pytest.fixture(autouse=True)
-def roomy(setup: Setup) -> None:
-    setup.config = replace(setup.config, max_json_bytes=1024**2, max_large_json_bytes=16 * 1024**2)
+def folder(setup: Setup, tmp_path: Path) -> Path:
+    """Where large bodies wait; they may be very large."""
+    folder = tmp_path / "bodies"
+    folder.mkdir()
+    setup.config = replace(setup.config, max_json_bytes=1024**2, max_large_json_bytes=16 * 1024**2, body_folder=folder)
+    return folder
 
 
 @pytest.fixture
@@ -160,14 +163,17 @@ async def test_memory_does_not_grow_with_bodies_that_are_on_their_way(api: Api) 
 
 
 @one_store
-async def test_there_is_no_place_for_a_large_body(api: Api, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    body = b"{}".ljust(bodies.SMALL_JSON + 1)
-    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "gone"))
+async def test_a_folder_that_takes_no_large_body(api: Api, folder: Path) -> None:
+    folder.rmdir()
+    large: dict[str, Any] = {"content": b"{}".ljust(bodies.SMALL_JSON + 1), "headers": {"Content-Type": bodies.JSON}}
     with capture_logs() as logs:
-        answer = await api.post("space/create", content=body, headers={"Content-Type": "application/json"})
+        answer = await api.post("space/create", **large)
     refused(answer, 503, "SERVICE_UNAVAILABLE")
     assert answer.headers["retry-after"] == "1"
-    assert "folder of temporary files" in logs[0]["traceback"]
+    assert "cannot be kept until it is whole" in logs[0]["traceback"]
+    folder.mkdir()
+    assert (await api.post("space/create", **large)).is_success
+    assert list(folder.iterdir()) == []
 
 
 @one_store
