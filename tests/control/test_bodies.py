@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import os
 import threading
 import tracemalloc
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -164,16 +165,16 @@ async def test_memory_does_not_grow_with_bodies_that_are_on_their_way(api: Api) 
 
 @one_store
 async def test_a_folder_that_takes_no_large_body(api: Api, folder: Path) -> None:
-    folder.rmdir()
+    await asyncio.to_thread(folder.rmdir)
     large: dict[str, Any] = {"content": b"{}".ljust(bodies.SMALL_JSON + 1), "headers": {"Content-Type": bodies.JSON}}
     with capture_logs() as logs:
         answer = await api.post("space/create", **large)
     refused(answer, 503, "SERVICE_UNAVAILABLE")
     assert answer.headers["retry-after"] == "1"
     assert "cannot be kept until it is whole" in logs[0]["traceback"]
-    folder.mkdir()
+    await asyncio.to_thread(folder.mkdir)
     assert (await api.post("space/create", **large)).is_success
-    assert list(folder.iterdir()) == []
+    assert await asyncio.to_thread(os.listdir, folder) == []
 
 
 @one_store
