@@ -40,7 +40,7 @@ from storage.clock import stamp
 from storage.models import Millis
 from storage.sql.database import Change, Transaction
 from storage.sql.dialects import insert_into, is_among
-from storage.sql.quotas import check_quota, check_space_quota
+from storage.sql.quotas import check_space_quota, within_quota
 from storage.sql.tables import files, spaces, workspace_blobs
 
 T = TypeVar("T")
@@ -140,8 +140,8 @@ async def possess(
     again = adding.on_conflict_do_update(
         index_elements=["workspace_id", "digest"], set_={"uploaded_at": adding.excluded.uploaded_at}
     )
-    await transaction.execute(again, {"workspace": workspace_id, "now": transaction.now, **parameters})
-    await check_quota(transaction, edits.BYTES, workspace_id)
+    async with within_quota(transaction, edits.BYTES, workspace_id):
+        await transaction.execute(again, {"workspace": workspace_id, "now": transaction.now, **parameters})
 
 
 async def finish(change: Change, space_id: str, kind: str) -> None:
