@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 from typing import Any
 
-from sqlalchemy import ColumnElement, Select, Subquery, and_, case, false, func, or_, select
+from sqlalchemy import ColumnElement, Select, Subquery, case, false, func, or_, select
 
 from storage import audit, edits
 from storage.models import Blob, Digest, Entry, File, Page, PageQuery
@@ -117,10 +117,11 @@ def _list_level(space_id: str, folder: str) -> Select[Any]:
 
 def _after(entries: Subquery, query: PageQuery) -> list[ColumnElement[bool]]:
     """What keeps a listing's rest. The folder of its name follows a file."""
-    if query.after is None:
-        return []
-    beyond = after(entries.c.path, edits.after_path(query))
-    return [or_(*beyond, and_(entries.c.path == query.after, entries.c.is_directory))]
+    if query.after is None or query.after.endswith("/"):
+        return after(entries.c.path, edits.after_path(query))
+    # A range by itself, for which there is an index, and what is not to be in it.
+    reach = entries.c.path <= query.after if query.descending else entries.c.path >= query.after
+    return [reach, or_(entries.c.path != query.after, entries.c.is_directory)]
 
 
 def _entry(row: Any) -> Entry:
