@@ -88,7 +88,7 @@ async def open_json(
     when the values are no longer needed.
     """
     check_length(request, limit)
-    with SpooledTemporaryFile(SMALL_JSON, dir=folder) as kept:
+    with SpooledTemporaryFile(SMALL_JSON, dir=str(folder) if folder else None) as kept:
         size = await _receive(request, limit, kept)
         if size <= SMALL_JSON:
             yield _parse_body(kept)
