@@ -6,6 +6,7 @@ from functools import cache
 from typing import Any
 
 from fastapi import APIRouter, FastAPI
+from fastapi.routing import APIRoute
 from pydantic.alias_generators import to_camel
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, JSONResponse, Response
@@ -56,8 +57,12 @@ RESOURCES = (
 )
 
 
+def _name_operation(route: APIRoute) -> str:
+    return to_camel(route.name)
+
+
 def _gather() -> APIRouter:
-    api = APIRouter(generate_unique_id_function=lambda route: to_camel(route.name))
+    api = APIRouter(generate_unique_id_function=_name_operation)
     for router in RESOURCES:
         api.include_router(
             router, prefix=API_PREFIX, responses={"default": {"model": ErrorView, "description": "A refusal"}}
@@ -78,6 +83,7 @@ def create_app(metadata: MetadataStore, blobs: BlobStore, config: ControlConfig)
         version="1",
         openapi_url=None,  # the stock reference loads scripts from elsewhere; ours is below
         redirect_slashes=False,
+        generate_unique_id_function=_name_operation,
         telemetry={"tracing": False, "metrics": False, "logs": False},
     )
     app.state.gate = Gate(
