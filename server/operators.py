@@ -25,6 +25,7 @@ def operators_server(task: Task, stores: Stores, node: NodeMap) -> tuple[Listene
         requests_per_minute=settings.requests_per_minute,
         bad_credentials_per_minute=settings.bad_credentials_per_minute,
         audit_days=settings.audit_days,
+        body_folder=settings.data_dir,
         root_key_hash=task.root_key_hash,
         token_secrets=task.token_secrets,
         link_key=read_root_key(settings.data_dir / LINK_KEY_FILE).encode(),

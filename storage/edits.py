@@ -27,6 +27,7 @@ from storage.models import (
     NewSite,
     NewSpace,
     Page,
+    PageQuery,
     Site,
     SitePatch,
     Space,
@@ -285,11 +286,14 @@ def cut_page(items: Sequence[T], take: int, position: Callable[[T], str]) -> Pag
     return Page(items=tuple(items[:take]), next=position(items[take - 1]) if len(items) > take else None)
 
 
-def cut_entries(items: Sequence[Entry], take: int) -> Page[Entry]:
-    """As `cut_page`, out of up to two more than `take`: a file and the folder of the same path stay together."""
-    if len(items) > take and items[take].path == items[take - 1].path:
-        take += 1
-    return cut_page(items, take, lambda entry: entry.path)
+def entry_position(entry: Entry) -> str:
+    """Where a listing goes on after `entry`: its path, with a slash behind that of a folder."""
+    return f"{entry.path}/" if entry.is_directory else entry.path
+
+
+def after_path(query: PageQuery) -> PageQuery:
+    """The question for what comes after the path at which `query`, of a listing, goes on."""
+    return replace(query, after=query.after and query.after.removesuffix("/"))
 
 
 def _check_space(space: Space) -> None:

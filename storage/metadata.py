@@ -274,11 +274,10 @@ class MetadataStore(EdgeMetadata, Protocol):
         ...
 
     async def list_files(self, space_id: str, folder: str, *, recursive: bool, query: PageQuery) -> Page[Entry]:
-        """What is live below `folder`, by path in code-point order; `query.after` is a path.
+        """What is live below `folder`, by path in code-point order; `query.after` is a position in it.
 
         Recursive: every file, no folders. Otherwise one level: files, and a folder for each first segment that has
-        files below it; where a folder and a file have one path, both are listed, the file first. A page never ends
-        between the two, so it may hold one more than `take`.
+        files below it; where a folder and a file have one path, both are listed, the file first.
         """
         ...
 

@@ -112,7 +112,7 @@ class Authenticator:
         self._touching: set[str] = set()  # keys whose use is being noted, so that a slow store gets no queue of notes
 
     async def authenticate(self, request: Request) -> Caller:
-        """The caller; raises 401, or 429. A key that is known sets the dialect of answers, refusals included.
+        """The caller, whose dialect is that of refusals from here on; raises 401, or 429.
 
         An address from which too many bad credentials came has to wait, whatever it sends: else guessing would cost
         nothing. Those whose credential has been good before are let through, as they may share the address.
@@ -131,6 +131,7 @@ class Authenticator:
             self._bad.count("bad-credentials", address, limit)
             raise
         self._prove(secret_hash)
+        request.state.sdk = caller.dialect == "sdk"
         return caller
 
     def _prove(self, secret_hash: str) -> None:
@@ -168,7 +169,6 @@ class Authenticator:
         return replace(maker, kind="token", scopes=maker.scopes & frozenset(claims.scopes), spaces=spaces)
 
     def _admit_key(self, request: Request, key: Key) -> Caller:
-        request.state.sdk = key.dialect == "sdk"
         now = self._config.clock()
         if key.revoked_at is not None:
             raise not_authenticated("This key was revoked")

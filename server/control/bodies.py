@@ -3,6 +3,9 @@
 Visitors may be answered by the same process, so a body that takes long to parse is parsed in a thread. The parser does
 not let go of the interpreter there, which is why the number of values is limited as well: at the limit it takes 40 ms
 for the manifest of 100,000 files and 120 ms for as many keys as there can be, and 50 MB for the values.
+
+A large body waits on the disk until it is whole and has its turn, so that memory does not grow with how many there are:
+who sends them may take as long as they like.
 """
 
 from __future__ import annotations
@@ -14,6 +17,8 @@ import hashlib
 import re
 from collections.abc import AsyncIterator
 from contextlib import aclosing, asynccontextmanager
+from pathlib import Path
+from tempfile import SpooledTemporaryFile
 from typing import Any, NamedTuple
 from urllib.parse import unquote_to_bytes
 
@@ -22,7 +27,7 @@ from starlette.requests import Request
 
 from server.control.envelope import body_may_exceed
 from server.control.errors import ApiError, Detail, bad_request
-from storage.errors import Invalid, TooLarge
+from storage.errors import Invalid, TooLarge, Unavailable
 
 JSON = "application/json"
 
@@ -74,34 +79,49 @@ class JsonBody(NamedTuple):
 
 
 @asynccontextmanager
-async def open_json(request: Request, limit: int, turns: asyncio.Semaphore) -> AsyncIterator[JsonBody]:
-    """The body as JSON; an empty one counts as `{}`. Raises `TooLarge`, or 400 if it is not JSON.
+async def open_json(
+    request: Request, limit: int, turns: asyncio.Semaphore, folder: Path | None = None
+) -> AsyncIterator[JsonBody]:
+    """The body as JSON; an empty one counts as `{}`. Raises `TooLarge`, 400 if it is not JSON, or `Unavailable`.
 
-    A large one waits for its turn, which the block holds: it is to end when the values are no longer needed.
+    A large one waits for its turn in `folder` (None: where temporary files go). The block holds the turn: it is to end
+    when the values are no longer needed.
     """
-    body = await _read_json(request, limit)
-    if len(body) <= SMALL_JSON:
-        yield _parse_body(body)
-        return
-    async with turns:
-        parsing = asyncio.to_thread(_parse_body, body)
-        del body  # the thread alone holds it, so that it goes when the values are there
-        yield await parsing
-
-
-async def _read_json(request: Request, limit: int) -> bytes:
     check_length(request, limit)
-    body = bytearray()
-    values = 0
+    with SpooledTemporaryFile(SMALL_JSON, dir=str(folder) if folder else None) as kept:
+        size = await _receive(request, limit, kept)
+        if size <= SMALL_JSON:
+            yield _parse_body(kept)
+            return
+        async with turns:
+            yield await asyncio.to_thread(_parse_body, kept)
+
+
+async def _receive(request: Request, limit: int, kept: SpooledTemporaryFile[bytes]) -> int:
+    """Keep the body's bytes; how many."""
+    size = values = 0
     async for chunk in read_stream(request, limit):
         values += sum(chunk.count(mark) for mark in (b",", b"[", b"{"))
         if values > MAX_VALUES:
             raise bad_request([Detail("body", f"has more than {MAX_VALUES} values: send less at once")])
-        body += chunk
-    return bytes(body)
+        size += len(chunk)
+        if size <= SMALL_JSON:
+            kept.write(chunk)
+        else:
+            await asyncio.to_thread(_write, kept, chunk)
+    return size
 
 
-def _parse_body(body: bytes) -> JsonBody:
+def _write(kept: SpooledTemporaryFile[bytes], chunk: bytes) -> None:
+    try:
+        kept.write(chunk)
+    except OSError as exc:
+        raise Unavailable(f"a body cannot be kept until it is whole: {exc}") from exc
+
+
+def _parse_body(kept: SpooledTemporaryFile[bytes]) -> JsonBody:
+    kept.seek(0)
+    body = kept.read()
     return JsonBody(parse_json(body), hashlib.sha256(body).hexdigest())
 
 

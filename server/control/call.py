@@ -116,15 +116,16 @@ class Call:
             return self.workspace.id
         return (await self.get_workspace(ref)).id
 
-    async def check_room(self, request: Request) -> None:
-        """Raises `QuotaExceeded` if the workspace has no room for as many bytes as the request announces.
+    async def check_room(self, request: Request, *, overhead: int = 0) -> None:
+        """Raises `QuotaExceeded` if the workspace has no room for as many bytes as the request announces, `overhead` of
+        which may be no content.
 
         Not the last word: what is stored is judged with the write itself. But it spares both sides the upload.
         """
         length = request.headers.get("content-length", "")
         if self.workspace.max_bytes is not None and length.isdecimal():
             usage = await self.metadata.measure_workspace(self.workspace.id)
-            edits.check_quota(edits.BYTES, self.workspace, usage.bytes + int(length))
+            edits.check_quota(edits.BYTES, self.workspace, usage.bytes + max(0, int(length) - overhead))
 
 
 def _parse_alias_ref(ref: str) -> str | None:

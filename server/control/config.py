@@ -5,6 +5,7 @@ from __future__ import annotations
 import secrets
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 
 from server.certificate import Certificate
 from server.control.dns import Directory
@@ -46,6 +47,7 @@ class ControlConfig:
     bad_credentials_per_minute: int = 100
     audit_days: int = 365
     max_large_json_bytes: int = 16 * MIB  # deployment manifests, and files sent as data URLs
+    body_folder: Path | None = None  # where large bodies wait until they are whole; None: where temporary files go
     root_key_hash: str | None = None
     token_secrets: tuple[str, ...] = field(default_factory=lambda: (secrets.token_urlsafe(32),))
     link_key: bytes = field(default_factory=lambda: secrets.token_bytes(32))  # of links to files; secret

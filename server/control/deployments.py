@@ -15,7 +15,7 @@ from starlette.responses import Response
 from server.control import bodies
 from server.control.call import CurrentCall
 from server.control.errors import MAX_DETAILS, Detail, bad_request, details_of
-from server.control.fields import Body, Description, Folder, NoFields
+from server.control.fields import MAX_WHOLE, Body, Description, Folder, NoFields, Whole
 from server.control.gate import BYTES, RECORDS, ControlRoute, declare
 from server.control.pagination import CurrentListQuery
 from server.control.records import answer_list
@@ -27,7 +27,6 @@ from storage.paths import join, parse_path
 
 router = APIRouter(route_class=ControlRoute, tags=["Deployments"])
 
-MAX_SIZE = 2**53 - 1  # bytes: what any JSON parser can carry
 MAX_FILES = 100_000  # of a manifest
 
 
@@ -38,7 +37,7 @@ class ManifestFile(Body):
     """A file's content, by its SHA-256."""
 
     digest: Annotated[str, DIGEST]
-    size: Annotated[int, Field(ge=0, le=MAX_SIZE)]
+    size: Annotated[Whole, Field(ge=0, le=MAX_WHOLE)]
 
 
 # Not a model's field: what is wrong in a manifest is found in a thread, and not all of it.
@@ -61,7 +60,7 @@ class NewDeploymentFields(Body):
     prefix: Folder = ""
     mode: Mode = "replace"
     message: Description = ""
-    base: Annotated[int, Field(ge=0, le=MAX_SIZE)] | None = None
+    base: Annotated[Whole, Field(ge=0, le=MAX_WHOLE)] | None = None
 
 
 def parse_manifest(files: Mapping[str, Any], prefix: str, max_size: int) -> dict[str, Blob]:

@@ -64,6 +64,7 @@ VALIDATION_MESSAGES = {
     "extra_forbidden": "is not a known field",
     "model_attributes_type": "must be a JSON object",
     "model_type": "must be a JSON object",
+    "dict_type": "must be a JSON object",
 }
 MAX_DETAILS = 100  # a body of a million unknown fields gets a short answer all the same
 MAX_ECHO = 256  # characters of a caller's own text
@@ -124,12 +125,12 @@ def bad_request(details: Sequence[Detail]) -> ApiError:
 
 def render(request: Request, error: ApiError, headers: Mapping[str, str] | None = None) -> Response:
     """The answer for `error`. Keys of the `sdk` dialect also get message and code at the top level, and so does whoever
-    is not known, who may expect either."""
+    is not known, or not yet, and may expect either."""
     body: dict[str, Any] = {"message": error.message, "code": error.code}
     envelope: dict[str, Any] = {
         "error": {**body, "details": [asdict(detail) for detail in error.details]} if error.details else body
     }
-    if getattr(request.state, "sdk", error.code == "NOT_AUTHENTICATED"):
+    if getattr(request.state, "sdk", True):
         envelope |= body
     answer = JSONResponse(envelope, error.status, headers=headers)
     if error.status == 401:

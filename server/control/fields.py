@@ -11,11 +11,13 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 from pydantic.alias_generators import to_camel
 from pydantic_core import PydanticCustomError
 
+from server.control.openapi import NO_NUL
 from storage.errors import Invalid
 from storage.paths import parse_folder, parse_path
 
 MAX_NAME = 256
 MAX_DESCRIPTION = 4096
+MAX_WHOLE = 2**53 - 1  # a number that any JSON parser can carry
 MAX_FIELDS = 1000  # of a body, so that what names those that are unknown is bounded
 MAX_META_KEYS = 4096  # of an update: 16 KiB hold fewer
 ALIAS = re.compile(r"[a-z0-9_-]{1,128}")
@@ -110,6 +112,11 @@ def _meta_value(value: Any) -> Any:
     return value
 
 
+def _whole(value: object) -> object:
+    """JSON knows one kind of number: 3.0 is a whole one."""
+    return int(value) if isinstance(value, float) and value.is_integer() else value
+
+
 def _or_empty(text: str | None) -> str:
     return text or ""
 
@@ -119,8 +126,9 @@ def _or_none(text: str | None) -> str | None:
 
 
 # What the document says beside a validator's own checks, whose messages are better than those of patterns.
-_NO_NUL = Field(json_schema_extra={"pattern": "^[^\\u0000]*$"})
+_NO_NUL = Field(json_schema_extra={"pattern": NO_NUL})
 
+Whole: TypeAlias = Annotated[int, BeforeValidator(_whole)]
 ShortText: TypeAlias = Annotated[str, StringConstraints(max_length=MAX_NAME), AfterValidator(_no_nul), _NO_NUL]
 LongText: TypeAlias = Annotated[str, StringConstraints(max_length=MAX_DESCRIPTION), AfterValidator(_no_nul), _NO_NUL]
 

@@ -21,6 +21,7 @@ from server.control.errors import ApiError, bad_request, details_of
 from server.control.examples import EXAMPLES
 from server.control.fields import Body
 from server.control.gate import BYTES, BYTES_TYPE, FILE, RECORDS, ControlRoute, Gate, check_url, declare
+from server.control.idempotency import answer_once, parse_key
 from server.control.pagination import CurrentListQuery, ListQuery
 from server.control.records import answer_list
 from server.control.views import EntryView, LinkView, ListView, PathView
@@ -60,12 +61,17 @@ _UPLOAD_BODY = {
 async def upload_file(spaceId: str, path: str, request: Request, call: CurrentCall) -> Response:
     """Put a file at a path, in place of what was there. It is live when the call returns."""
     kept = parse_path(path)
+    key = parse_key(request, secret=False)
     content = await _content(request, call)
     space = await call.get_space(spaceId)
     blob = await call.blobs.put(content, limit=call.config.max_file_bytes)
-    await call.compress(kept, blob)
-    await call.metadata.put_files(space.id, {kept: blob})
-    return call.answer(PathView(path=kept))
+
+    async def publish() -> Response:
+        await call.compress(kept, blob)
+        await call.metadata.put_files(space.id, {kept: blob})
+        return call.answer(PathView(path=kept))
+
+    return await answer_once(request, key, blob.digest, publish)
 
 
 async def _content(request: Request, call: Call) -> AsyncIterator[bytes]:
@@ -73,11 +79,13 @@ async def _content(request: Request, call: Call) -> AsyncIterator[bytes]:
     limit = call.config.max_file_bytes
     match bodies.media_type(request):
         case bodies.JSON:
-            async with bodies.open_json(request, call.config.max_large_json_bytes, call.turns) as body:
+            config = call.config
+            async with bodies.open_json(request, config.max_large_json_bytes, call.turns, config.body_folder) as body:
                 return _once(await asyncio.to_thread(_data_url, body.value))
         case multipart.FORM:
             limit += multipart.MAX_OVERHEAD
             bodies.check_length(request, limit)
+            await call.check_room(request, overhead=multipart.MAX_OVERHEAD)
             return multipart.read_file(bodies.read_stream(request, limit), request.headers["content-type"])
         case _:
             bodies.check_length(request, limit)

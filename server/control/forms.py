@@ -1,8 +1,8 @@
 """The forms that records are written in: JSON, JSON lines, CSV. Each takes views a page at a time and gives bytes.
 
-CSV is RFC 4180 with a header row. `meta` is written as YAML. A cell that a spreadsheet would run as a formula gets an
-apostrophe in front; so does one that looks like the outcome of that, so that whoever takes one apostrophe away from
-every cell that begins with apostrophes and a formula's first character has the very text again.
+CSV is RFC 4180 with a header row. `meta` is written as YAML, a key a line. A cell that a spreadsheet would run as a
+formula gets an apostrophe in front; so does one that looks like the outcome of that, so that whoever takes one
+apostrophe away from every cell that begins with apostrophes and a formula's first character has the very text again.
 """
 
 from __future__ import annotations
@@ -25,8 +25,28 @@ CSV = "text/csv"
 # What spreadsheets take for the beginning of a formula, fullwidth forms too, or skip in front of one.
 _FORMULA = re.compile(r"'*[=+\-@\t\r\n\uff1d\uff0b\uff0d\uff20]")
 
-# libyaml's, many times faster, where PyYAML was built with it; what they write is the same.
-_YAML: Any = getattr(yaml, "CSafeDumper", yaml.SafeDumper)
+_LINE_BREAK = re.compile(r"[\n\r\x85\u2028\u2029]")  # YAML 1.1 §5.4
+
+# libyaml's, many times faster, where PyYAML was built with it; what they write reads the same.
+_Dumper: Any = getattr(yaml, "CSafeDumper", yaml.SafeDumper)
+
+
+class _Yaml(_Dumper):  # type: ignore[misc]
+    """The outermost mapping a key a line, and each value on that line, line breaks escaped. Indentation would make
+    megabytes of 16 KiB of deep meta: a page of them takes more memory than there may be, and Python's csv refuses them.
+    """
+
+    def serialize(self, node: yaml.CollectionNode) -> None:
+        node.flow_style = False
+        super().serialize(node)
+
+    def represent_text(self, text: str) -> yaml.ScalarNode:
+        style = '"' if _LINE_BREAK.search(text) else None
+        node: yaml.ScalarNode = self.represent_scalar("tag:yaml.org,2002:str", text, style)
+        return node
+
+
+_Yaml.add_representer(str, _Yaml.represent_text)
 
 
 class Form(Protocol):
@@ -116,7 +136,13 @@ def render_cell(value: object) -> str:
         case None:
             return ""
         case Mapping():
-            text = yaml.dump(dict(value), Dumper=_YAML, allow_unicode=True, sort_keys=False, width=1 << 20).rstrip("\n")
+            text = _render_yaml(value)
         case _:
             text = str(value)
     return f"'{text}" if _FORMULA.match(text) else text
+
+
+def _render_yaml(value: Mapping[str, Any]) -> str:
+    options: dict[str, Any] = {"default_flow_style": True, "allow_unicode": True, "sort_keys": False, "width": 1 << 20}
+    text: str = yaml.dump(dict(value), Dumper=_Yaml, **options)
+    return text.rstrip("\n")

@@ -203,10 +203,8 @@ class ControlRoute(APIRoute):
                 require_json(request)
                 limit = gate.config.max_large_json_bytes if large_body else gate.config.max_json_bytes
                 key = parse_key(request, secret=secret)
-                async with open_json(request, limit, gate.turns) as body:
+                async with open_json(request, limit, gate.turns, gate.config.body_folder) as body:
                     inner = _JsonRequest(request, body.value)
-                    if key is None:
-                        return await handle(inner)
                     return await answer_once(request, key, body.digest, lambda: handle(inner))
             return await handle(request)
 

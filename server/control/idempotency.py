@@ -49,9 +49,11 @@ def parse_key(request: Request, *, secret: bool) -> str | None:
 
 
 async def answer_once(
-    request: Request, key: str, body_digest: str, handle: Callable[[], Awaitable[Response]]
+    request: Request, key: str | None, body_digest: str, handle: Callable[[], Awaitable[Response]]
 ) -> Response:
-    """The answer of `handle`, or the one that it gave before."""
+    """The answer of `handle`, or, with a key, the one that it gave before."""
+    if key is None:
+        return await handle()
     call = request.state.call
     once = _Once(call.metadata, call.workspace.id, scope_of(request, call.caller, key))
     now = call.config.clock()

@@ -18,6 +18,7 @@ SECRET = "x-secret"  # the answer holds a secret, which is not kept to be given 
 IDEMPOTENCY_KEY = "Idempotency-Key"
 IDEMPOTENCY_REPLAYED = "Idempotency-Replayed"
 MAX_KEY = 255  # characters
+NO_NUL = r"^[^\u0000]*$"  # a pattern: no store can keep that character
 
 
 class _Refusal(NamedTuple):
@@ -115,8 +116,8 @@ def refusals_of(operation: Mapping[str, Any]) -> set[int]:
 
 
 def is_repeatable(operation: Mapping[str, Any]) -> bool:
-    """Whether it heeds an Idempotency-Key: it takes JSON and nothing else, and answers with no secret."""
-    return set(operation.get("requestBody", {}).get("content", ())) == {JSON} and not operation.get(SECRET)
+    """Whether it heeds an Idempotency-Key: it takes JSON, and answers with no secret."""
+    return JSON in operation.get("requestBody", {}).get("content", ()) and not operation.get(SECRET)
 
 
 def _offer_repetition(operation: dict[str, Any]) -> None:
@@ -151,6 +152,8 @@ def _complete_parameters(operation: dict[str, Any]) -> None:
         if "anyOf" in schema:  # None stands for a parameter that is not there: nobody can send it
             (given,) = [choice for choice in schema.pop("anyOf") if choice != {"type": "null"}]
             schema.update(given)
+        if schema.get("type") == "string" and "enum" not in schema:
+            schema.setdefault("pattern", NO_NUL)
 
 
 def _example(name: str) -> Any:

@@ -15,6 +15,8 @@ from typing import Annotated, Any, Literal, TypeAlias
 from fastapi import Depends, Query
 from starlette.requests import Request
 
+from server.control.errors import MAX_ECHO
+from server.control.openapi import NO_NUL
 from server.control.views import ListView, V
 from storage.errors import Invalid
 from storage.models import Page, PageQuery
@@ -25,7 +27,8 @@ MAX_META_FILTERS = 20  # a thousand would be more than SQLite parses
 
 Order: TypeAlias = Literal["asc", "desc"]
 
-_META_FILTER = re.compile(r"meta(?:\[(?P<bracketed>[^\]]+)\]|\.(?P<dotted>.+))")
+_META_FILTER = re.compile(r"meta(?:\[(?P<bracketed>[^\[\]]+)\]|\.(?P<dotted>.+))", re.DOTALL)
+_LIKE_META = re.compile(r"meta(?:$|[\[.])")  # what cannot be meant otherwise
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -58,10 +61,15 @@ async def _list_query(
 
 
 async def _meta_filter(request: Request) -> dict[str, str]:
-    wanted = {}
+    """Raises `Invalid` for one that is misspelled: a list of everything is no answer to it."""
+    wanted: dict[str, str] = {}
     for name, value in request.query_params.multi_items():
         if match := _META_FILTER.fullmatch(name):
-            wanted[match["bracketed"] or match["dotted"]] = value
+            key = match["bracketed"] or match["dotted"]
+            if wanted.setdefault(key, value) != value:
+                raise Invalid("meta", f"is to have two values at once for {key[:MAX_ECHO]!r}: name one")
+        elif _LIKE_META.match(name):
+            raise Invalid("meta", "filters by one key and its value: meta[key]=value or meta.key=value")
     if len(wanted) > MAX_META_FILTERS:
         raise Invalid("meta", f"filters by {len(wanted)} keys: name {MAX_META_FILTERS} at most")
     return wanted
@@ -70,6 +78,8 @@ async def _meta_filter(request: Request) -> dict[str, str]:
 CurrentListQuery = Annotated[ListQuery, Depends(_list_query)]
 MetaFilter = Annotated[dict[str, str], Depends(_meta_filter)]
 
+# In a URL each of them is text.
+_SCALARS = ({"type": "string", "pattern": NO_NUL}, {"type": "number"}, {"type": "boolean"}, {"type": "null"})
 META_FILTER_PARAMETER: dict[str, Any] = {
     "name": "meta",
     "in": "query",
@@ -77,7 +87,11 @@ META_FILTER_PARAMETER: dict[str, Any] = {
     "explode": True,
     "description": "Keeps items whose meta has each key with that value: `meta[key]=value` or `meta.key=value`, "
     f"{MAX_META_FILTERS} at most",
-    "schema": {"type": "object", "additionalProperties": {"type": "string"}},
+    "schema": {
+        "type": "object",
+        "propertyNames": {"pattern": r"^[^\[\]\u0000]+$"},
+        "additionalProperties": {"anyOf": list(_SCALARS)},
+    },
 }
 
 

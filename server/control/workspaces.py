@@ -6,11 +6,11 @@ from dataclasses import asdict
 from typing import Annotated, TypeAlias, cast
 
 from fastapi import APIRouter
-from pydantic import BeforeValidator, Field
+from pydantic import Field
 from starlette.responses import Response
 
 from server.control.call import CurrentCall
-from server.control.fields import Alias, Body, Name
+from server.control.fields import MAX_WHOLE, Alias, Body, Name, Whole
 from server.control.gate import RECORDS, ControlRoute, declare
 from server.control.pagination import CurrentListQuery
 from server.control.records import answer_list
@@ -19,15 +19,7 @@ from storage.models import WorkspacePatch
 
 router = APIRouter(route_class=ControlRoute, tags=["Workspaces"])
 
-MAX_LIMIT = 2**53 - 1  # what any JSON parser can carry
-
-
-def _whole(value: object) -> object:
-    """JSON knows one kind of number: 3.0 is a whole one."""
-    return int(value) if isinstance(value, float) and value.is_integer() else value
-
-
-Limit: TypeAlias = Annotated[Annotated[int, Field(ge=0, le=MAX_LIMIT)] | None, BeforeValidator(_whole)]
+Limit: TypeAlias = Annotated[Whole, Field(ge=0, le=MAX_WHOLE)] | None
 
 
 class WorkspaceFields(Body):

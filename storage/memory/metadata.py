@@ -259,8 +259,9 @@ class MemoryMetadata(MemoryTenants, CopyVerbs, PossessionVerbs, VariantVerbs):
         entries = [file_entry(file) for file in tree.list_live(folder)] if recursive else list(tree.list_level(folder))
         entries.sort(key=lambda entry: entry.is_directory)
         entries.sort(key=lambda entry: entry.path, reverse=query.descending)  # stable: the file stays first
-        rest = [entry for entry in entries if is_after(entry.path, query)]
-        return edits.cut_entries(rest[: query.take + 2], query.take)
+        beyond, folder = edits.after_path(query), f"{query.after}/"  # the folder of its name follows a file
+        rest = [entry for entry in entries if is_after(entry.path, beyond) or edits.entry_position(entry) == folder]
+        return edits.cut_page(rest[: query.take + 1], query.take, edits.entry_position)
 
     # Blobs a workspace possesses, and deployments.
 

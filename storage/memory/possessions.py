@@ -27,8 +27,9 @@ class PossessionVerbs:
     def _check_bytes(self, workspace_id: str, blobs: Iterable[Blob]) -> None:
         """Raises `QuotaExceeded` if the workspace may not possess them too."""
         possessed = self._possessions[workspace_id]
-        after = possessed | {blob.digest: blob.size for blob in blobs}
-        edits.check_quota(edits.BYTES, self._workspaces[workspace_id], sum(after.values()))
+        after = sum((possessed | {blob.digest: blob.size for blob in blobs}).values())
+        if after > sum(possessed.values()):
+            edits.check_quota(edits.BYTES, self._workspaces[workspace_id], after)
 
     async def put_blob(self, workspace_id: str, blob: Blob) -> None:
         if workspace_id not in self._workspaces:

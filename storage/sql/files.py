@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 from typing import Any
 
-from sqlalchemy import ColumnElement, Select, case, false, func, or_, select
+from sqlalchemy import ColumnElement, Select, Subquery, case, false, func, or_, select
 
 from storage import audit, edits
 from storage.models import Blob, Digest, Entry, File, Page, PageQuery
@@ -67,12 +67,12 @@ class FileVerbs(Verbs):
         entries = (_list_below if recursive else _list_level)(space_id, folder).subquery("entries")
         statement = (
             select(entries)
-            .where(*after(entries.c.path, query))
+            .where(*_after(entries, query))
             .order_by(direction(entries.c.path, query), entries.c.is_directory)
-            .limit(query.take + 2)
+            .limit(query.take + 1)
         )
         rows = await self._database.rows(statement)
-        return edits.cut_entries([_entry(row) for row in rows], query.take)
+        return edits.cut_page([_entry(row) for row in rows], query.take, edits.entry_position)
 
 
 _END_NAMED = end_where(is_among(files.c.path, select(PATHS.c.path)))
@@ -113,6 +113,15 @@ def _list_level(space_id: str, folder: str) -> Select[Any]:
         func.max(below.c.modified_at).label("updated_at"),
         func.max(below.c.digest).label("digest"),
     ).group_by(below.c.path, below.c.is_directory)
+
+
+def _after(entries: Subquery, query: PageQuery) -> list[ColumnElement[bool]]:
+    """What keeps a listing's rest. The folder of its name follows a file."""
+    if query.after is None or query.after.endswith("/"):
+        return after(entries.c.path, edits.after_path(query))
+    # A range by itself, for which there is an index, and what is not to be in it.
+    reach = entries.c.path <= query.after if query.descending else entries.c.path >= query.after
+    return [reach, or_(entries.c.path != query.after, entries.c.is_directory)]
 
 
 def _entry(row: Any) -> Entry:

@@ -35,13 +35,12 @@ from sqlalchemy import (
     update,
 )
 
-from storage import audit, edits
+from storage import edits
 from storage.clock import stamp
 from storage.models import Millis
 from storage.sql.database import Change, Transaction
 from storage.sql.dialects import insert_into, is_among
-from storage.sql.quotas import check_quota, check_space_quota
-from storage.sql.rows import SPACE
+from storage.sql.quotas import check_space_quota, within_quota
 from storage.sql.tables import files, spaces, workspace_blobs
 
 T = TypeVar("T")
@@ -141,16 +140,13 @@ async def possess(
     again = adding.on_conflict_do_update(
         index_elements=["workspace_id", "digest"], set_={"uploaded_at": adding.excluded.uploaded_at}
     )
-    await transaction.execute(again, {"workspace": workspace_id, "now": transaction.now, **parameters})
-    await check_quota(transaction, edits.BYTES, workspace_id)
+    async with within_quota(transaction, edits.BYTES, workspace_id):
+        await transaction.execute(again, {"workspace": workspace_id, "now": transaction.now, **parameters})
 
 
 async def finish(change: Change, space_id: str, kind: str) -> None:
     """Files of the space have changed. Raises `QuotaExceeded`."""
     if change.new_files > 0:
         await check_space_quota(change, edits.FILES, space_id)
-    if not change.told:  # a verb that has no more to say than that it happened
-        space = await SPACE.get(change, space_id)
-        change.record(audit.files_changed(kind.rpartition(".")[2], space, {}, {}, 0))
     await change.execute(update(spaces).where(spaces.c.id == space_id).values(revision=change.revision))
     change.log(kind, space_id=space_id)

@@ -65,12 +65,12 @@ def database_url(kind: str, request: pytest.FixtureRequest, tmp_path: Path) -> s
 
 @pytest.fixture(params=["memory", "sqlite", pytest.param("postgres", marks=pytest.mark.slow)])
 async def stores(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[tuple[MetadataStore, BlobStore]]:
-    """A metadata store of each kind, with blobs in memory or in files."""
+    """A metadata store of each kind; one with blobs in files, whose many folders take a while to make."""
     if request.param == "memory":
         yield MemoryMetadata(), MemoryBlobs()
         return
     metadata = await open_sql(database_url(request.param, request, tmp_path))
-    yield metadata, LocalBlobs(tmp_path / "blobs")
+    yield metadata, LocalBlobs(tmp_path / "blobs") if request.param == "sqlite" else MemoryBlobs()
     await metadata.close()
 
 

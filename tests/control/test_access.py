@@ -202,53 +202,70 @@ INTRUDERS = [with_another_workspaces_key, with_a_token_confined_to_another_space
 every_intruder = pytest.mark.parametrize("intruder", INTRUDERS)
 
 
-@over(ENDPOINTS)
-async def test_another_workspaces_key_reads_and_changes_nothing(estate: Estate, endpoint: Endpoint) -> None:
+async def test_another_workspaces_key_reads_and_changes_nothing(estate: Estate, subtests: pytest.Subtests) -> None:
     key, _ = await with_another_workspaces_key(estate)
     before = await estate.dump(WORKSPACE)
-    answer = await estate.call(endpoint, estate.names, key)
-    if endpoint.scope == "root":
-        refused(answer, 403, "NOT_AUTHORIZED")
-    elif "{" in endpoint.path:
-        refused(answer, 401, "NOT_AUTHORIZED")
-    else:
-        assert answer.status_code == 200
-    assert "private" not in answer.text
-    assert await estate.dump(WORKSPACE) == before
+    for endpoint in ENDPOINTS:
+        with subtests.test(endpoint.path):
+            answer = await estate.call(endpoint, estate.names, key)
+            if endpoint.scope == "root":
+                refused(answer, 403, "NOT_AUTHORIZED")
+            elif "{" in endpoint.path:
+                refused(answer, 401, "NOT_AUTHORIZED")
+            else:
+                assert answer.status_code == 200
+            assert "private" not in answer.text
+            assert await estate.dump(WORKSPACE) == before
 
 
-@over(ENDPOINTS)
-async def test_a_token_confined_to_another_space_reads_and_changes_nothing(estate: Estate, endpoint: Endpoint) -> None:
+async def test_a_token_confined_to_another_space_reads_and_changes_nothing(
+    estate: Estate, subtests: pytest.Subtests
+) -> None:
     token, own = await with_a_token_confined_to_another_space(estate)
     before = await estate.dump()
-    answer = await estate.call(endpoint, estate.names, token)
-    if "{spaceId}" in endpoint.path:
-        refused(answer, 401, "NOT_AUTHORIZED")
-    elif endpoint.confinable:
-        assert answer.status_code == 200
-        shown = [item.get("spaceId", item["id"]) for item in answer.json()["items"]]
-        assert set(shown) == {own}
-    else:
-        refused(answer, 403, "NOT_AUTHORIZED")
-    assert "private" not in answer.text
-    assert estate.names["spaceId"] not in answer.text
-    assert await estate.dump() == before
+    for endpoint in ENDPOINTS:
+        with subtests.test(endpoint.path):
+            answer = await estate.call(endpoint, estate.names, token)
+            if "{spaceId}" in endpoint.path:
+                refused(answer, 401, "NOT_AUTHORIZED")
+            elif endpoint.confinable:
+                assert answer.status_code == 200
+                shown = [item.get("spaceId", item["id"]) for item in answer.json()["items"]]
+                assert set(shown) == {own}
+            else:
+                refused(answer, 403, "NOT_AUTHORIZED")
+            assert "private" not in answer.text
+            assert estate.names["spaceId"] not in answer.text
+            assert await estate.dump() == before
 
 
 @every_intruder
-@over(IN_SPACES)
-async def test_an_alias_leads_nowhere_from_outside(estate: Estate, intruder: Intruder, endpoint: Endpoint) -> None:
+async def test_an_alias_leads_nowhere_from_outside(
+    estate: Estate, intruder: Intruder, subtests: pytest.Subtests
+) -> None:
     credential, _ = await intruder(estate)
     before = await estate.dump(WORKSPACE)
-    refused(await estate.call(endpoint, estate.aliases, credential), 404, "NOT_FOUND")
-    assert await estate.dump(WORKSPACE) == before
+    for endpoint in IN_SPACES:
+        with subtests.test(endpoint.path):
+            refused(await estate.call(endpoint, estate.aliases, credential), 404, "NOT_FOUND")
+            assert await estate.dump(WORKSPACE) == before
 
 
 @every_intruder
-@over(IN_SPACES)
-async def test_ids_lead_nowhere_from_ones_own_space(estate: Estate, intruder: Intruder, endpoint: Endpoint) -> None:
+async def test_ids_lead_nowhere_from_ones_own_space(
+    estate: Estate, intruder: Intruder, subtests: pytest.Subtests
+) -> None:
     credential, own = await intruder(estate)
     space = await estate.api.fetched(f"space/{estate.names['spaceId']}/fetch")
+    for endpoint in sorted(IN_SPACES, key=lambda each: each.path.endswith("/{spaceId}/delete")):
+        with subtests.test(endpoint.path):
+            await _from_own_space(estate, endpoint, own, credential)
+            assert await estate.api.fetched(f"space/{estate.names['spaceId']}/fetch") == space
+            assert (await estate.api.fetched(f"space/{space['id']}/site/list"))["items"][0]["name"] == ""
+            assert (await estate.api.get(f"space/{space['id']}/storage/download/folder/private.txt")).content == FILE
+
+
+async def _from_own_space(estate: Estate, endpoint: Endpoint, own: str, credential: str) -> None:
     for names in (estate.names, estate.aliases):
         answer = await estate.call(endpoint, {**names, "spaceId": own}, credential)
         if "{siteId}" in endpoint.path or "{deploymentId}" in endpoint.path or "download" in endpoint.path:
@@ -257,9 +274,6 @@ async def test_ids_lead_nowhere_from_ones_own_space(estate: Estate, intruder: In
         assert "private" not in answer.text.replace("@private-site", "").replace("folder/private.txt", "")
         if endpoint.path.endswith("/{spaceId}/delete"):
             break
-    assert await estate.api.fetched(f"space/{estate.names['spaceId']}/fetch") == space
-    assert (await estate.api.fetched(f"space/{space['id']}/site/list"))["items"][0]["name"] == ""
-    assert (await estate.api.get(f"space/{space['id']}/storage/download/folder/private.txt")).content == FILE
 
 
 @one_store
@@ -279,27 +293,37 @@ async def test_an_endpoint_wants_its_scope_and_no_other(estate: Estate, endpoint
 
 
 @one_store
-@over(ENDPOINTS)
-async def test_an_endpoint_has_one_method_and_the_order_of_judgement(estate: Estate, endpoint: Endpoint) -> None:
-    path = endpoint.path.format(**estate.names)
-    lacking = await estate.api.key(*(SCOPES - {endpoint.scope or ""}))
+async def test_an_endpoint_has_one_method_and_the_order_of_judgement(estate: Estate, subtests: pytest.Subtests) -> None:
+    lacking = {scope: await estate.api.key(*(SCOPES - {scope})) for scope in SCOPES}
     before = await estate.dump()
+    for endpoint in ENDPOINTS:
+        with subtests.test(endpoint.path):
+            await _has_one_method(estate, endpoint)
+            if endpoint.takes_only_json:
+                await _judges_in_order(estate, endpoint, lacking)
+            assert await estate.dump() == before
+
+
+async def _has_one_method(estate: Estate, endpoint: Endpoint) -> None:
+    path = endpoint.path.format(**estate.names)
     for method in {"GET", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "HEAD"} - {endpoint.method}:
         answer = await estate.api.call(method, path, key="sk-wrong")
         assert answer.status_code == 405
         assert answer.headers["allow"] == endpoint.method
         if method != "HEAD":
             refused(answer, 405, "METHOD_NOT_ALLOWED")
-    if endpoint.takes_only_json:
-        wrong: dict[str, Any] = {"content": b"{", "headers": {"Content-Type": "text/plain"}}
-        refused(await estate.api.post(path, key="sk-wrong", **wrong), 401, "NOT_AUTHENTICATED")
-        if endpoint.scope in SCOPES:
-            refused(await estate.api.post(path, key=lacking, **wrong), 403, "NOT_AUTHORIZED")
-        refused(await estate.api.post(path, **wrong), 415, "UNSUPPORTED_MEDIA_TYPE")
-        wrong["headers"] = {"Content-Type": "application/json"}
-        missing = endpoint.path.format(**dict.fromkeys(estate.names, "nothing"))
-        refused(await estate.api.post(missing, **wrong), 400, "BAD_REQUEST", "body")
-    assert await estate.dump() == before
+
+
+async def _judges_in_order(estate: Estate, endpoint: Endpoint, lacking: dict[str, str]) -> None:
+    path = endpoint.path.format(**estate.names)
+    wrong: dict[str, Any] = {"content": b"{", "headers": {"Content-Type": "text/plain"}}
+    refused(await estate.api.post(path, key="sk-wrong", **wrong), 401, "NOT_AUTHENTICATED")
+    if endpoint.scope in lacking:
+        refused(await estate.api.post(path, key=lacking[endpoint.scope], **wrong), 403, "NOT_AUTHORIZED")
+    refused(await estate.api.post(path, **wrong), 415, "UNSUPPORTED_MEDIA_TYPE")
+    wrong["headers"] = {"Content-Type": "application/json"}
+    missing = endpoint.path.format(**dict.fromkeys(estate.names, "nothing"))
+    refused(await estate.api.post(missing, **wrong), 400, "BAD_REQUEST", "body")
 
 
 @one_store

@@ -4,13 +4,18 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import os
 import threading
+import tracemalloc
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 from starlette.requests import Request
+from structlog.testing import capture_logs
 
 from server.control import bodies, deployments
 from server.control.errors import MAX_DETAILS, ApiError
@@ -23,8 +28,12 @@ FILE = {"digest": "0" * 64, "size": 1}
 
 
 @pytest.fixture(autouse=True)
-def roomy(setup: Setup) -> None:
-    setup.config = replace(setup.config, max_json_bytes=1024**2, max_large_json_bytes=16 * 1024**2)
+def folder(setup: Setup, tmp_path: Path) -> Path:
+    """Where large bodies wait; they may be very large."""
+    folder = tmp_path / "bodies"
+    folder.mkdir()
+    setup.config = replace(setup.config, max_json_bytes=1024**2, max_large_json_bytes=16 * 1024**2, body_folder=folder)
+    return folder
 
 
 @pytest.fixture
@@ -120,6 +129,52 @@ async def test_large_bodies_take_turns_and_are_parsed_in_a_thread(monkeypatch: p
         assert not second.done()
     assert (await second).value == {}
     assert threading.main_thread() not in threads
+
+
+@one_store
+async def test_memory_does_not_grow_with_bodies_that_are_on_their_way(api: Api) -> None:
+    space = await api.space()
+    clients, block, blocks = 8, b"QUFB" * 16_384, 64
+    waiting, go_on = asyncio.Semaphore(0), asyncio.Event()
+
+    async def chunks() -> AsyncIterator[bytes]:
+        yield b'{"file":"data:;base64,'
+        for _ in range(blocks):
+            yield block
+        waiting.release()
+        await go_on.wait()
+        yield b'"}'
+
+    async def upload() -> httpx.Response:
+        headers = {"Content-Type": "application/json"}
+        return await api.post(f"space/{space}/storage/upload/a", content=chunks(), headers=headers)
+
+    tracemalloc.start()
+    try:
+        uploads = [asyncio.ensure_future(upload()) for _ in range(clients)]
+        for _ in uploads:
+            await waiting.acquire()
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert peak < clients * blocks * len(block) / 4
+    go_on.set()
+    for answer in await asyncio.gather(*uploads):
+        assert refused(answer, 413, "PAYLOAD_TOO_LARGE") == "larger than the limit of 100000 bytes"
+
+
+@one_store
+async def test_a_folder_that_takes_no_large_body(api: Api, folder: Path) -> None:
+    await asyncio.to_thread(folder.rmdir)
+    large: dict[str, Any] = {"content": b"{}".ljust(bodies.SMALL_JSON + 1), "headers": {"Content-Type": bodies.JSON}}
+    with capture_logs() as logs:
+        answer = await api.post("space/create", **large)
+    refused(answer, 503, "SERVICE_UNAVAILABLE")
+    assert answer.headers["retry-after"] == "1"
+    assert "cannot be kept until it is whole" in logs[0]["traceback"]
+    await asyncio.to_thread(folder.mkdir)
+    assert (await api.post("space/create", **large)).is_success
+    assert await asyncio.to_thread(os.listdir, folder) == []
 
 
 @one_store

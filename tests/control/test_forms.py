@@ -78,6 +78,29 @@ def test_meta_reads_back_from_yaml(meta: dict[str, Any]) -> None:
     assert yaml.safe_load(undo(render_cell(meta))) == meta
 
 
+def nested(value: Any) -> dict[str, Any]:
+    """Meta with `value` as deep as a parser lets it be."""
+    for _ in range(180):
+        value = [value]
+    return {"deep": value}
+
+
+@pytest.mark.parametrize(
+    "meta",
+    [
+        nested([1] * 7_000),
+        nested({f"{number:x}": 1 for number in range(1_500)}),
+        nested("x\n" * 5_000),
+        nested(["x\n", "\u2028"] * 1_000),
+        {"k" * 200: {"k" * 200: "\x7f" * 15_000}},
+    ],
+)
+def test_a_cell_is_about_as_large_as_its_meta(meta: dict[str, Any]) -> None:
+    cell = render_cell(meta)
+    assert len(cell) <= 4 * len(json.dumps(meta, separators=(",", ":"), ensure_ascii=False)) < csv.field_size_limit()
+    assert yaml.safe_load(cell) == meta
+
+
 @given(st.lists(st.tuples(texts | hostile, texts | hostile, metas), max_size=3))
 def test_csv_reads_back(records: list[tuple[str, str, dict[str, Any]]]) -> None:
     form = Csv(SpaceView)
@@ -94,7 +117,7 @@ def test_csv_as_bytes() -> None:
     views = [view(name='a "b", c', contact_id="=c", meta={"b": [1, None], "a": "yes"}), view(alias="x", name="é\n")]
     assert form.begin() + form.write(views, sdk=False) + form.end("more") == (
         "id,alias,name,description,contactId,meta,createdAt,updatedAt\r\n"
-        'space_1,,"a ""b"", c",,\'=c,"b:\n- 1\n- null\na: \'yes\'",'
+        'space_1,,"a ""b"", c",,\'=c,"b: [1, null]\na: \'yes\'",'
         "1970-01-01T00:00:00.001Z,1970-01-01T00:00:01.001Z\r\n"
         'space_1,x,"é\n",,,{},1970-01-01T00:00:00.001Z,1970-01-01T00:00:01.001Z\r\n'
     )

@@ -13,7 +13,6 @@ from server.control.housekeeping import forget_once, keep_house
 from storage.errors import Unavailable
 from storage.memory import MemoryBlobs, MemoryMetadata
 from storage.models import NewSpace, PageQuery, Space
-from storage.paths import parse_path
 from tests.control.api import OTHER_WORKSPACE, WORKSPACE, Api, one_store, refused
 from tests.control.conftest import Setup
 from tests.control.test_deployments import manifest
@@ -148,14 +147,23 @@ async def test_a_call_that_answers_with_a_secret_takes_no_key(api: Api, path: st
 
 
 @one_store
-async def test_an_upload_is_repeatable_as_it_is(api: Api) -> None:
+async def test_an_upload_that_is_repeated_undoes_nothing(api: Api) -> None:
     space = await api.space()
-    for content in (b"one", b"two"):
-        answer = await api.post(
-            f"space/{space}/storage/upload/{parse_path('a')}", content=content, headers={"Idempotency-Key": "x"}
-        )
-        assert answer.is_success
-        assert "idempotency-replayed" not in answer.headers
+    path = f"space/{space}/storage/upload/a"
+    headers = {"Idempotency-Key": "x", "Authorization": f"Bearer {api.secret}"}
+    first = await post(api, path, content=b"one", key="x")
+    assert first.is_success
+    assert "idempotency-replayed" not in first.headers
+    await api.upload(space, "a", b"two")
+    for again in (
+        await post(api, path, content=b"one", key="x"),
+        await post(api, path, {"file": "data:,one"}, key="x"),  # the same file is the same body in every form
+        await api.http.post(f"/api/v1/{path}", files={"file": ("a", b"one")}, headers=headers),
+    ):
+        assert again.json() == first.json()
+        assert again.headers["idempotency-replayed"] == "true"
+    refused(await post(api, path, content=b"three", key="x"), 409, "CONFLICT")
+    refused(await post(api, path, content=b"", key=""), 400, "BAD_REQUEST", "Idempotency-Key")
     assert (await api.get(f"space/{space}/storage/download/a")).content == b"two"
 
 

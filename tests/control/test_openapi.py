@@ -44,7 +44,7 @@ def check(value: Any, schema: Any) -> None:
         ("deleteSpace", {200, 400, 401, 403, 404, 409, 413, 415, 429, 500, 503}),
         ("updateSite", {200, 400, 401, 403, 404, 409, 413, 415, 429, 500, 503}),
         ("createKey", {200, 400, 401, 403, 404, 413, 415, 429, 500, 503}),
-        ("uploadFile", {200, 400, 401, 403, 404, 413, 429, 500, 503}),
+        ("uploadFile", {200, 400, 401, 403, 404, 409, 413, 429, 500, 503}),
         ("downloadFile", {200, 206, 304, 400, 401, 403, 404, 412, 416, 429, 500, 503}),
         ("downloadByLink", {200, 206, 304, 400, 403, 404, 412, 416, 500, 503}),
         ("readyz", {200, 500, 503}),
@@ -97,8 +97,8 @@ def test_headers_of_certain_answers() -> None:
         return set(resolve(OPERATIONS[name]["responses"][str(status)])["headers"]) - everywhere
 
     assert headers("exportSpaces", 200) == headers("listFolder", 200) == {"X-Cursor"}
-    assert headers("fetchSpace", 200) == headers("createKey", 200) == headers("uploadFile", 200) == set()
-    assert headers("createSpace", 200) == {"Idempotency-Replayed"}
+    assert headers("fetchSpace", 200) == headers("createKey", 200) == headers("uploadBlob", 200) == set()
+    assert headers("createSpace", 200) == headers("uploadFile", 200) == {"Idempotency-Replayed"}
     assert headers("downloadFile", 206) == {"Content-Range", "ETag", "Last-Modified"}
     assert headers("downloadFile", 416) == {"Content-Range"}
     assert headers("listSpaces", 401) == {"WWW-Authenticate"}

@@ -81,6 +81,13 @@ async def test_every_list_has_pages(api: Api) -> None:
         ("limit=101", "limit"),
         ("order=up", "order"),
         ("order=", "order"),
+        ("meta=gold", "meta"),
+        ("meta[]=gold", "meta"),
+        ("meta.=gold", "meta"),
+        ("meta[tier=gold", "meta"),
+        ("meta[tier]x=gold", "meta"),
+        ("meta[tier][level]=gold", "meta"),
+        ("meta[tier]=gold&meta.tier=tin", "meta"),
         ("cursor=nonsense", "cursor"),
         ("cursor=%00", "query"),
         ("cursor=*", "cursor"),
@@ -123,3 +130,10 @@ async def test_filters_by_meta_are_counted(api: Api) -> None:
         answer = await api.get(f"space/list?{query}")
         assert answer.status_code == status
     assert "20 at most" in refused(answer, 400, "BAD_REQUEST", "meta")
+
+
+async def test_names_that_only_begin_like_a_filter_are_none(api: Api) -> None:
+    await api.space(meta={"a\nb": "x", "c.d[]": "y"})
+    for query in ("metadata=1", "meta.a%0Ab=x&meta%5Ba%0Ab%5D=x", "meta.c.d[]=y"):
+        assert len((await api.fetched(f"space/list?{query}"))["items"]) == 1
+    assert (await api.fetched("space/list?meta.c.d[]=z"))["items"] == []

@@ -9,6 +9,7 @@ import pytest
 
 from server.control.app import create_app
 from server.control.auth import SCOPES
+from server.control.multipart import MAX_OVERHEAD
 from tests.control.api import OTHER_WORKSPACE, ROOT_SECRET, WORKSPACE, Api, one_store, port_of, refused, served
 from tests.control.conftest import Setup
 from tests.control.test_deployments import create, manifest
@@ -158,6 +159,19 @@ async def test_a_blob_beyond_the_limit_is_refused_before_it_is_read(api: Api) ->
 
     refused(await api.post(blob, content=unannounced(), key=key), 429, "LIMITS_REACHED")
     assert (await api.post(f"space/{space}/deployment/create", {"files": {}}, key=key)).is_success
+
+
+async def test_an_upload_beyond_the_limit_is_refused_before_it_is_kept(api: Api) -> None:
+    _, key = await make(api, maxBytes=10)
+    space = await api.created("space/create", key=key)
+    upload = f"space/{space}/storage/upload/a"
+    content = b"x" * (MAX_OVERHEAD + 11)
+    refused(await api.post(upload, content=content, key=key), 429, "LIMITS_REACHED")
+    form: dict[str, Any] = {"files": {"file": content}, "headers": {"Authorization": f"Bearer {key}"}}
+    refused(await api.http.post(f"/api/v1/{upload}", **form), 429, "LIMITS_REACHED")
+    assert [blob async for some in api.blobs.list_stored(0) for blob in some] == []
+    form["files"] = {"file": b"x" * 10}
+    assert (await api.http.post(f"/api/v1/{upload}", **form)).is_success
 
 
 async def test_other_workspaces_are_not_limited_by_it(api: Api) -> None:

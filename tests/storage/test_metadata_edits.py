@@ -6,7 +6,7 @@ import pytest
 
 from storage import edits
 from storage.clock import now_ms, stamp
-from storage.models import Entry, NewSite, Site
+from storage.models import NewSite, Site
 
 NOW = 1_700_000_000_250
 
@@ -54,19 +54,7 @@ def test_which_named_files_must_exist(given: list[str], required: list[tuple[str
     assert edits.required_files(site, given) == required
 
 
-def make_entry(path: str, *, is_directory: bool = False) -> Entry:
-    return Entry(path=path, is_directory=is_directory, size=0, updated_at=0, digest=None)
-
-
 def test_a_page_says_where_it_goes_on() -> None:
     items = ["a", "b", "c"]
     assert (edits.cut_page(items, 3, str).items, edits.cut_page(items, 3, str).next) == (("a", "b", "c"), None)
     assert (edits.cut_page(items, 2, str).items, edits.cut_page(items, 2, str).next) == (("a", "b"), "b")
-
-
-def test_a_file_and_the_folder_of_its_name_stay_on_one_page() -> None:
-    entries = [make_entry("a"), make_entry("a", is_directory=True), make_entry("b")]
-    page = edits.cut_entries(entries, 1)
-    assert (page.items, page.next) == (tuple(entries[:2]), "a")
-    assert edits.cut_entries(entries[:2], 1).next is None
-    assert edits.cut_entries(entries, 2).items == tuple(entries[:2])

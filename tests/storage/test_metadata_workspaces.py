@@ -172,6 +172,11 @@ async def test_bytes_are_limited_each_content_counted_once(metadata: MetadataSto
     assert await metadata.get_revision() == revision
     assert (await metadata.measure_workspace("acme")).bytes == 100
     await metadata.put_blob("other", make_blob(1000))
+    await metadata.update_workspace("acme", {"max_bytes": 50})
+    await metadata.put_blob("acme", make_blob(60))
+    await metadata.put_files(space.id, {"e": make_blob(40)})
+    await refuses(metadata.put_files(space.id, {"f": make_blob(40), "g": make_blob(1)}), "maxBytes", 50)
+    assert (await metadata.measure_workspace("acme")).bytes == 100
 
 
 Race = Callable[[MetadataStore, Space, int], Awaitable[object]]
