@@ -125,7 +125,11 @@ async def test_against_another_deployment(api: Api) -> None:
         # Rules that overtake files.
         ({"a.html": b"1"}, {"_redirects": b"/a /b 301!", "a.html": b"1"}, {"/a": []}),
         ({"a.html": b"1"}, {"_redirects": b"/a /a.html 301!", "a.html": b"1"}, {}),
-        ({"a.html": b"1"}, {"_redirects": b"/* /gone 410!", "a.html": b"1"}, {"/a": ["/a.html"]}),
+        (
+            {"a.html": b"1"},
+            {"_redirects": b"/* /gone 410!", "a.html": b"1"},
+            {"/a": ["/a.html"], "/keep.txt": []},
+        ),
         # What nobody could have.
         ({"404.html": b"1", ".x": b"1", "_headers": b""}, {"a": b"1"}, {}),
         # Names that have to be encoded.
@@ -174,17 +178,21 @@ async def test_a_file_that_moved_gets_the_lines_that_lead_to_it(api: Api) -> Non
     assert told["problems"] == []
 
 
-@one_store
-async def test_what_was_asked_for_counts(setup: Setup, request: pytest.FixtureRequest) -> None:
+@pytest.fixture
+def asked(setup: Setup) -> list[Collection[str]]:
+    """The sites whose traffic was asked for; they have some."""
     asked: list[Collection[str]] = []
-    requests = {"/b": 3, "/b.html": 4, "/a": 1, "/app/x": 9, "/gone-before": 5}
 
     def traffic(sites: Collection[str]) -> Traffic:
         asked.append(sites)
-        return Traffic(1_790_000_000_000, requests)
+        return Traffic(1_790_000_000_000, {"/b": 3, "/b.html": 4, "/a": 1, "/app/x": 9, "/gone-before": 5})
 
     setup.config = replace(setup.config, traffic=traffic)
-    api = request.getfixturevalue("api")
+    return asked
+
+
+@one_store
+async def test_what_was_asked_for_counts(asked: list[Collection[str]], api: Api) -> None:
     files = {"a.html": b"1", "b.html": b"2", "c.html": b"3", "app.html": b"4", "_redirects": b"/app/* /app.html 200"}
     space = await live(api, files)
     two = await api.site(space, "two.localhost")
@@ -192,7 +200,7 @@ async def test_what_was_asked_for_counts(setup: Setup, request: pytest.FixtureRe
     counted = [(item["url"], item["requests"]) for item in told["broken"]["items"]]
     assert counted == [("/app/x", 9), ("/b", 7), ("/a", 1), ("/app", 0), ("/c", 0)]
     assert told["broken"]["items"][0]["file"] is None
-    assert told["trafficSince"] == "2026-09-21T13:33:20.000Z"
+    assert told["trafficSince"] == "2026-09-21T14:13:20.000Z"
     (sites,) = asked
     assert two in sites
     assert len(sites) == 2
