@@ -141,6 +141,7 @@ async def _receive(chunks: AsyncIterator[bytes], archive: BinaryIO) -> None:
 def _write(archive: BinaryIO, data: bytearray) -> None:
     with medium(_SCRATCH):
         archive.write(data)
+        archive.flush()
 
 
 async def _store_missing(
