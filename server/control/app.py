@@ -15,6 +15,7 @@ from starlette.routing import Route
 from server.control import (
     audit,
     deployments,
+    diff,
     errors,
     explain,
     files,
@@ -23,6 +24,7 @@ from server.control import (
     reference,
     sites,
     spaces,
+    upload,
     workspaces,
 )
 from server.control.auth import Authenticator
@@ -51,6 +53,8 @@ RESOURCES = (
     files.router,
     files.signed_router,
     deployments.router,
+    upload.router,
+    diff.router,
     keys.router,
     workspaces.router,
     audit.router,

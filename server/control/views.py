@@ -21,7 +21,7 @@ from starlette.responses import Response
 from server.control.errors import CODES, Detail
 from server.edge.media_types import content_type
 from storage.calls import ActorKind
-from storage.models import Digest, Millis, Mode
+from storage.models import Digest, Millis
 from storage.paths import path_id
 
 V = TypeVar("V", bound="View")
@@ -220,33 +220,6 @@ class EntryView(PathView):
     @property
     def content_type(self) -> str | None:
         return None if self.is_directory else content_type(self.path)
-
-
-class DeploymentView(View):
-    id: str
-    space_id: str
-    mode: Mode
-    prefix: PrefixPath
-    message: str
-    base: int
-    file_count: int
-    byte_count: int
-    revision: int | None
-    created_at: Time
-    activated_at: Time | None
-
-
-class NewDeploymentView(View):
-    """`missing` are the digests to upload before it can be activated; `base` the revision it started from."""
-
-    id: str
-    missing: list[Digest]
-    base: int
-
-
-class ActivatedView(View):
-    id: str
-    revision: int
 
 
 class WorkspaceView(View):
