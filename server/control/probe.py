@@ -128,7 +128,7 @@ async def try_address(address: str, task: Mapping[str, Any]) -> None:
                 raise Failed("the server does not offer TLS") from None
             await connect(address, task, None)
     except asyncpg.PostgresError as exc:
-        raise Failed(str(exc)) from None
+        raise Failed(str(exc).replace(task["password"] or "\0", "…")) from None
     except ssl.SSLCertVerificationError as exc:
         raise Failed(f"the server's certificate: {exc.verify_message}") from None
     except OSError as exc:
@@ -152,13 +152,11 @@ async def probe(task: Mapping[str, Any]) -> dict[str, Any]:
                 return {"ok": True, "latency_ms": round((time.monotonic() - started) * 1000)}
     except Failed as exc:
         failure = str(exc)
-    return {"ok": False, "error": cleaned(failure, task["password"])}
+    return {"ok": False, "error": cleaned(failure)}
 
 
-def cleaned(text: str, password: str) -> str:
-    """One line of it, of bounded length, without the password, which a server might repeat."""
-    if password:
-        text = text.replace(password, "…")
+def cleaned(text: str) -> str:
+    """One line of it, of bounded length."""
     return " ".join(text.split())[:MAX_ERROR]
 
 

@@ -183,8 +183,8 @@ class DataConnection(SnakeBody):
 
 
 class OAuthConnection(SnakeBody):
-    """Tokens that are revoked when the site is deleted. `shop` names a Shopify shop; `client_id` and `client_secret` are
-    of the client that got the tokens, where the provider wants them for a revocation."""
+    """Tokens that are revoked when the site is deleted. `shop` names a Shopify shop; `client_id` and `client_secret`
+    are of the client that got the tokens, where the provider wants them for a revocation."""
 
     provider: ProviderName
     access_token: Token
@@ -220,11 +220,11 @@ class _Optional(SnakeBody):
 
     def given(self) -> dict[str, Any]:
         """What was sent, save for secrets."""
-        return self.model_dump(exclude_unset=True, exclude=set(SECRET_KINDS))
+        return self.model_dump(exclude_unset=True, exclude={*map(str, SECRET_KINDS)})
 
     def secrets(self) -> dict[SecretKind, Any]:
         """What was sent to be kept secret; None removes it."""
-        sent = self.model_dump(include=set(SECRET_KINDS) & self.model_fields_set)
+        sent = self.model_dump(include={*map(str, SECRET_KINDS)} & self.model_fields_set)
         return {kind: sent[kind] or None for kind in SECRET_KINDS if kind in sent}
 
 

@@ -56,7 +56,7 @@ class SiteConfigView(BaseModel):
     def of(cls, widget: Widget) -> SiteConfigView:
         """As the API shows it."""
         times = {name: render_time(getattr(widget, name)) for name in ("created_at", "updated_at")}
-        return cls(id=widget.id, **facts(widget), **times)
+        return cls.model_validate({"id": widget.id, **facts(widget), **times})
 
 
 class ListMeta(BaseModel):

@@ -17,7 +17,7 @@ from starlette.responses import Response
 from server.control.call import CurrentCall
 from server.control.errors import SITES_PREFIX, ApiError
 from server.control.gate import ControlRoute, declare
-from server.control.widget_fields import NewSiteConfig, SiteConfigPatch, merge
+from server.control.widget_fields import Industry, NewSiteConfig, SiteConfigPatch, merge
 from server.control.widget_templates import templates
 from server.control.widget_views import (
     Answer,
@@ -89,7 +89,8 @@ async def update_site_config(ref: str, body: SiteConfigPatch, call: CurrentCall)
     patch = body.given()
 
     def edit(old: Widget) -> Widget:
-        settings = merge(dict(old.settings), patch, templates()[patch.get("industry", old.settings["industry"])])
+        industry: Industry = patch.get("industry") or old.settings["industry"]
+        settings = merge(dict(old.settings), patch, templates()[industry])
         names = {name: settings.pop(name) for name in COLUMNS if name in settings}
         return replace(old, settings=settings, **names)
 
@@ -127,7 +128,7 @@ def methods_of(path: str) -> list[str]:
     """What the endpoints at this path take."""
     below = path.removeprefix(SITES_PREFIX)
     endpoints = [route for route in router.routes if isinstance(route, ControlRoute) and route.path_regex.match(below)]
-    return sorted(method for route in endpoints for method in route.methods)
+    return sorted(method for route in endpoints for method in route.methods or ())
 
 
 def _show(widget: Widget, status: int = 200) -> Response:
