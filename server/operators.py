@@ -34,7 +34,7 @@ def operators_server(task: Task, stores: Stores, node: NodeMap) -> tuple[Listene
         certificate=read_certificate(settings.tls_cert) if settings.tls_cert else None,
         visitors=settings.visitors,
         metrics=Metrics(node),
-        connections=Connections(settings.data_connection_networks),
+        connections=Connections(settings.data_connection_networks or ()),
         vault=Vault(settings.credential_keys_file),
     )
     app = create_app(stores.metadata, stores.blobs, config)
