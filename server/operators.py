@@ -10,6 +10,7 @@ from server.certificate import read_certificate
 from server.config import Settings
 from server.control.app import create_app
 from server.control.config import ControlConfig, Readiness
+from server.control.data_connections import Connections
 from server.control.housekeeping import keep_house
 from server.listeners import Listener, control_server
 from server.metrics import Metrics
@@ -18,6 +19,7 @@ from server.root_key import LINK_KEY_FILE, read_root_key
 from server.stores import Stores
 from server.tasks import Task
 from server.traffic import Traffic, read_traffic
+from server.vault import Vault
 
 
 def operators_server(task: Task, stores: Stores, node: NodeMap) -> tuple[Listener, Coroutine[object, object, None]]:
@@ -40,6 +42,8 @@ def operators_server(task: Task, stores: Stores, node: NodeMap) -> tuple[Listene
         visitors=settings.visitors,
         metrics=Metrics(node),
         traffic=partial(known_traffic, settings),
+        connections=Connections(settings.data_connection_networks or ()),
+        vault=Vault(settings.credential_keys_file),
     )
     app = create_app(stores.metadata, stores.blobs, config)
     return control_server(app), keep_house(stores.metadata, config)

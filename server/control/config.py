@@ -8,9 +8,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from server.certificate import Certificate
+from server.control.data_connections import Connections
 from server.control.dns import Directory
 from server.metrics import Metrics
 from server.traffic import Traffic
+from server.vault import Vault
 from storage.clock import now_ms
 from storage.models import Millis
 
@@ -65,4 +67,6 @@ class ControlConfig:
     visitors: str | None = None  # the edge's address, such as http://127.0.0.1:8080, for tools that name a page
     metrics: Metrics = field(default_factory=Metrics)
     traffic: Callable[[Collection[str]], Traffic] = _unknown_traffic  # of sites by id; reads a file
+    connections: Connections = field(default_factory=Connections)  # of the Sites API's sites, to their data
+    vault: Vault = field(default_factory=Vault)  # of the credentials of those sites
     clock: Callable[[], Millis] = now_ms

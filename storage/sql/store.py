@@ -17,10 +17,12 @@ from storage.sql.failures import starting
 from storage.sql.files import FileVerbs
 from storage.sql.keys import KeyVerbs
 from storage.sql.possessions import PossessionVerbs
+from storage.sql.purges import PurgeVerbs
 from storage.sql.retention import RetentionVerbs
 from storage.sql.sites import SiteVerbs
 from storage.sql.spaces import SpaceVerbs
 from storage.sql.variants import VariantVerbs
+from storage.sql.widgets import WidgetVerbs
 from storage.sql.workspaces import WorkspaceVerbs
 
 
@@ -37,6 +39,8 @@ class SqlMetadata(
     VariantVerbs,
     DeploymentVerbs,
     RetentionVerbs,
+    WidgetVerbs,
+    PurgeVerbs,
 ):
     """See `storage.metadata.MetadataStore`; made by `open_sql`."""
 
