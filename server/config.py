@@ -168,6 +168,12 @@ class Settings(BaseSettings):
         default=100, ge=1, description="Bad keys and tokens from one address, before it has to wait."
     )
     audit_days: int = Field(default=365, ge=1, description="Days for which the audit log is kept.")
+    skew_minutes: int = Field(
+        default=60,
+        ge=0,
+        le=24 * 60 * 7,
+        description="Minutes for which scripts, styles, fonts and images that a deployment removes are still served.",
+    )
     blob_grace_hours: int = Field(
         default=24, ge=1, le=24 * 366, description="Hours for which contents that nothing refers to are kept."
     )

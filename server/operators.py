@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Coroutine
+from collections.abc import Coroutine, Sequence
 
 from server.certificate import read_certificate
 from server.control.app import create_app
 from server.control.config import ControlConfig, Readiness
-from server.control.housekeeping import keep_house
+from server.control.housekeeping import end_windows, keep_house
 from server.listeners import Listener, control_server
 from server.metrics import Metrics
 from server.node import NodeMap
@@ -16,11 +16,15 @@ from server.stores import Stores
 from server.tasks import Task
 
 
-def operators_server(task: Task, stores: Stores, node: NodeMap) -> tuple[Listener, Coroutine[object, object, None]]:
+def operators_server(
+    task: Task, stores: Stores, node: NodeMap
+) -> tuple[Listener, Sequence[Coroutine[object, object, None]]]:
     """The listener of the control API, and what goes on beside it."""
     settings = task.settings
     config = ControlConfig(
         platform_domains=settings.platform_domains,
+        preview_keys=task.preview_keys,
+        skew=settings.skew_minutes * 60_000,
         max_file_bytes=settings.max_file_bytes,
         requests_per_minute=settings.requests_per_minute,
         bad_credentials_per_minute=settings.bad_credentials_per_minute,
@@ -34,7 +38,7 @@ def operators_server(task: Task, stores: Stores, node: NodeMap) -> tuple[Listene
         metrics=Metrics(node),
     )
     app = create_app(stores.metadata, stores.blobs, config)
-    return control_server(app), keep_house(stores.metadata, config)
+    return control_server(app), (keep_house(stores.metadata, config), end_windows(stores.metadata))
 
 
 def _readiness(node: NodeMap) -> Readiness:

@@ -166,5 +166,5 @@ async def upload_blob(spaceId: str, deploymentId: str, digest: str, request: Req
 async def activate_deployment(spaceId: str, deploymentId: str, body: NoFields, call: CurrentCall) -> Response:
     """Publish a deployment, all of it at once. Activating an older one is a rollback."""
     deployment = await call.get_deployment(await call.get_space(spaceId), deploymentId)
-    activated = await call.metadata.activate_deployment(deployment.id)
+    activated = await call.metadata.activate_deployment(deployment.id, skew=call.config.skew)
     return call.answer(ActivatedView.model_validate(activated))

@@ -51,6 +51,7 @@ PARAMETERS: Mapping[str, Any] = {
     "meta": {"tier": "gold"},
     "expires": 1795341600,
     "signature": _DIGEST,
+    "seconds": 86_400,
     "url": "/guide/?from=mail",
     "header": ["Accept-Language: de"],
     "method": "GET",
@@ -95,6 +96,8 @@ EXAMPLES: Mapping[str, Any] = {
         "prefix": "/public",
         "index": "index.html",
         "notFound": "404.html",
+        "previews": "private",
+        "skewProtection": True,
         "meta": {},
         "createdAt": _CREATED,
         "updatedAt": _UPDATED,
@@ -107,6 +110,10 @@ EXAMPLES: Mapping[str, Any] = {
         "dns": {"state": "found", "addresses": ["192.0.2.1"]},
         "certificate": {"state": "valid", "expiresAt": "2027-02-20T10:00:00.000Z"},
         "workers": [{"name": "worker-0", "state": "serving", "applied": True}],
+        "previews": {
+            "access": "private",
+            "host": "{deployment}--docs-example-com--01kq3v6b2hm4s8d0.pages.example.net",
+        },
         "problems": [
             {"file": "public/_redirects", "line": 3, "text": "/a /b 999", "reason": "no such status", "leftOut": True}
         ],
@@ -136,6 +143,12 @@ EXAMPLES: Mapping[str, Any] = {
         "activatedAt": None,
     },
     "NewDeploymentView": {"id": _DEPLOYMENT, "missing": [_DIGEST], "base": 41},
+    "PreviewView": {
+        "url": "https://01kq3v7d5jq9w2e4t6y8--docs-example-com--01kq3v6b2hm4s8d0.pages.example.net/?spacelane-preview="
+        f"1795946400.{_DIGEST}",
+        "access": "private",
+        "expiresAt": "2026-11-29T10:00:00.000Z",
+    },
     "ActivatedView": {"id": _DEPLOYMENT, "revision": 42},
     "KeyView": {
         "id": _KEY,

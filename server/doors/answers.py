@@ -292,7 +292,7 @@ class Answers:
         return Answer(entry, response, log, table.site.id)
 
     def _table(self, site: HostedSite, accept_encoding: str | None) -> Table:
-        key = site.id, site.version, acceptable(accept_encoding)
+        key = site.key, site.version, acceptable(accept_encoding)
         table = self._tables.get(key)
         if table is None:
             table = Table(site, accept_encoding)

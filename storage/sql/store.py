@@ -17,7 +17,9 @@ from storage.sql.failures import starting
 from storage.sql.files import FileVerbs
 from storage.sql.keys import KeyVerbs
 from storage.sql.possessions import PossessionVerbs
+from storage.sql.previews import PreviewVerbs
 from storage.sql.sites import SiteVerbs
+from storage.sql.skew import SkewVerbs
 from storage.sql.spaces import SpaceVerbs
 from storage.sql.variants import VariantVerbs
 from storage.sql.workspaces import WorkspaceVerbs
@@ -25,6 +27,7 @@ from storage.sql.workspaces import WorkspaceVerbs
 
 class SqlMetadata(
     EdgeVerbs,
+    PreviewVerbs,
     CallVerbs,
     WorkspaceVerbs,
     KeyVerbs,
@@ -35,6 +38,7 @@ class SqlMetadata(
     PossessionVerbs,
     VariantVerbs,
     DeploymentVerbs,
+    SkewVerbs,
 ):
     """See `storage.metadata.MetadataStore`; made by `open_sql`."""
 
