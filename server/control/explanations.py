@@ -16,8 +16,8 @@ Tree: TypeAlias = Literal["live", "previous", "deployment"]
 
 
 class ServingSiteView(View):
-    """The site that answers, at the version that was looked at; `deployment` is the one that it shows, if the host is of
-    a preview."""
+    """The site that answers, at the version that was looked at; `deployment` is what it shows if the host is of a
+    preview."""
 
     id: str
     domain: str

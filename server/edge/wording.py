@@ -75,8 +75,8 @@ def _looked_up(lookup: Lookup) -> str:
     match lookup.found:
         case Found(file) if lookup.lost:
             return (
-                f"{lookup.path} is answered by {file.path} from the previous tree: the last deployment has removed it, and"
-                " skew protection serves it a while longer to pages that are still open."
+                f"{lookup.path} is answered by {file.path} from the previous tree: the last deployment has removed it,"
+                " and skew protection serves it a while longer to pages that are still open."
             )
         case Found(file):
             return f"{lookup.path} is answered by {file.path}, the first that exists of: {tried}."

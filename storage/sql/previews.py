@@ -18,7 +18,7 @@ _LAST = "~"  # sorts behind every digit of an id
 
 
 def _begins(column: Any, start: str) -> Any:
-    return and_(column > bindparam(start), column < bindparam(f"{start}_end"))
+    return and_(column >= bindparam(start), column < bindparam(f"{start}_end"))
 
 
 _DEPLOYED = (
