@@ -103,7 +103,7 @@ async def test_a_redirect_word_for_word(api: Api) -> None:
             "It is not kept in memory by its path: the rule's answer depends on the whole query.",
             "The answer is 301 Moved Permanently.",
         ],
-        "site": {"id": explain.site, "domain": "one.localhost", "prefix": "/app"},
+        "site": {"id": explain.site, "domain": "one.localhost", "prefix": "/app", "deployment": None},
         "host": {"name": "one.localhost", "site": explain.site},
         "path": "/old",
         "lookups": [
