@@ -181,7 +181,8 @@ async def test_a_file_in_a_coding_with_the_site_s_headers(api: Api, setup: Setup
     ]
     assert answer["kept"] is True
     plain = await explain("/page.html", "accept-encoding: identity")
-    assert plain["file"] == {"path": "page.html", "coding": "identity", "digest": digest_of(PAGE), "size": 2300}
+    told = {"path": "page.html", "tree": "live", "coding": "identity", "digest": digest_of(PAGE), "size": 2300}
+    assert plain["file"] == told
     assert "It is sent as it is: of gzip the request allows none that is smaller." in plain["words"]
     assert "It is sent as it is: it has no other coding." in (await explain("/de"))["words"]
 
