@@ -138,12 +138,12 @@ def find_lost(wanted: Candidates, files: Mapping[str, File], site: HostedSite) -
     """The file that the path names, if the last activation removed it and skew protection still shows it.
 
     Only where none of `wanted` answers: a script, style, font or image that an open page of before may want, whose row
-    ended with that activation and has none behind it.
+    ended with that activation and has none behind it, nor has it lost its content since.
     """
     if site.skew_revision is None or wanted.via_index or not wanted.files:
         return None
     file = files.get(wanted.files[0])
-    if file is None or file.to_revision != site.skew_revision or not is_subresource(file.path):
+    if file is None or file.to_revision != site.skew_revision or not (file.digest and is_subresource(file.path)):
         return None
     return replace(file, to_revision=None, removed_at=None)
 

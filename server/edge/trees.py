@@ -38,4 +38,8 @@ async def find_files(metadata: EdgeMetadata, site: HostedSite, paths: Collection
     if len(files) < len(deployed):
         raise Refusal(404, "not all of this deployment has been uploaded yet. Try again when it has")
     kept = [path for path in paths if path not in files and not preview.drops(path)]
-    return {**files, **await metadata.find_files(site.space_id, kept, site.files_revision)} if kept else files
+    if not kept:
+        return files
+    base = await metadata.find_files(site.space_id, kept, site.files_revision)
+    # A row may outlive its content: then there is nothing left to show of it.
+    return {**files, **{path: file for path, file in base.items() if file.digest}}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -11,10 +12,11 @@ import pytest
 from server.edge.library import MISSES_BEFORE_INDEX
 from server.edge.media_types import is_subresource
 from server.edge.path_index import PathIndex
+from server.edge.paths import candidates, find_lost
 from server.edge.preview_hosts import preview_host
 from server.edge.request import Request
 from server.edge.response import Response
-from storage.models import HostedSite, NewSite
+from storage.models import File, HostedSite, NewSite
 from tests.support.hosting import NOW, PREVIEWS, Hosting, memory_hosting, new_edge, sql_hosting
 
 HOUR = 3_600_000
@@ -169,21 +171,46 @@ async def test_the_index_of_what_is_there_knows_of_it(hosting: Hosting) -> None:
     assert await bodies(hosting, "/logo.png", "/about.html", "/assets/app.1.js") == [b"logo", 404, b"app 1"]
 
 
+SITE = HostedSite(
+    id="site_1",
+    space_id="space_1",
+    domain="a.test",
+    prefix="app",
+    index="index.html",
+    not_found="404.html",
+    revision=1,
+    created_at=0,
+    settings_at=None,
+    files_revision=2,
+    variants_revision=0,
+    skew_revision=2,
+)
+
+
+@pytest.mark.parametrize(
+    ("path", "digest", "ended", "is_lost"),
+    [
+        ("/a.js", "d", 2, True),
+        ("/a.js", "d", 1, False),
+        ("/a.js", "", 2, False),
+        ("/a.html", "d", 2, False),
+        ("/.js", "d", 2, False),
+        ("/a/", "d", 2, False),
+    ],
+)
+def test_what_is_lost(path: str, digest: str, ended: int, is_lost: bool) -> None:
+    wanted = candidates(path, SITE)
+    rows = {
+        name: File(path=name, digest=digest, size=1, modified_at=0, from_revision=1, to_revision=ended, removed_at=1)
+        for name in wanted.names()
+    }
+    lost = find_lost(wanted, rows, SITE)
+    assert (lost is not None) is is_lost
+    assert find_lost(wanted, {}, SITE) is None
+    assert find_lost(wanted, rows, replace(SITE, skew_revision=None)) is None
+
+
 def test_the_index_has_lost_names_as_they_are_and_no_others() -> None:
-    site = HostedSite(
-        id="site_1",
-        space_id="space_1",
-        domain="a.test",
-        prefix="app",
-        index="index.html",
-        not_found="404.html",
-        revision=1,
-        created_at=0,
-        settings_at=None,
-        files_revision=2,
-        variants_revision=0,
-        skew_revision=2,
-    )
-    index = PathIndex(site, ["app/index.html"], ["app/a.js"])
+    index = PathIndex(SITE, ["app/index.html"], ["app/a.js"])
     assert [path for path in ("/", "/a.js", "/a", "/app/a.js", "/b.js") if index.may_answer(path)] == ["/", "/a.js"]
     assert index.find_page("/b.js") is None
