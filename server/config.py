@@ -190,6 +190,12 @@ class Settings(BaseSettings):
     deployment_days: int = Field(
         default=90, ge=1, description="Days for which older ones are kept, and what files held before."
     )
+    skew_minutes: int = Field(
+        default=60,
+        ge=0,
+        le=24 * 60 * 7,
+        description="Minutes for which scripts, styles, fonts and images that a deployment removes are still served.",
+    )
     blob_grace_hours: int = Field(
         default=24, ge=1, le=24 * 366, description="Hours for which contents that nothing refers to are kept."
     )

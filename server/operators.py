@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Coroutine
+from collections.abc import Collection, Coroutine, Sequence
 from functools import partial
 
 from server.access_log import OFF, STANDARD_OUTPUT
@@ -11,7 +11,7 @@ from server.config import Settings
 from server.control.app import create_app
 from server.control.config import ControlConfig, Readiness
 from server.control.data_connections import Connections
-from server.control.housekeeping import keep_house
+from server.control.housekeeping import end_windows, keep_house
 from server.listeners import Listener, control_server
 from server.metrics import Metrics
 from server.node import NodeMap
@@ -22,11 +22,15 @@ from server.traffic import Traffic, read_traffic
 from server.vault import Vault
 
 
-def operators_server(task: Task, stores: Stores, node: NodeMap) -> tuple[Listener, Coroutine[object, object, None]]:
+def operators_server(
+    task: Task, stores: Stores, node: NodeMap
+) -> tuple[Listener, Sequence[Coroutine[object, object, None]]]:
     """The listener of the control API, and what goes on beside it."""
     settings = task.settings
     config = ControlConfig(
         platform_domains=settings.platform_domains,
+        preview_keys=task.preview_keys,
+        skew=settings.skew_minutes * 60_000,
         max_file_bytes=settings.max_file_bytes,
         max_archive_bytes=settings.max_archive_bytes,
         max_unpacked_bytes=settings.max_unpacked_bytes,
@@ -46,7 +50,7 @@ def operators_server(task: Task, stores: Stores, node: NodeMap) -> tuple[Listene
         vault=Vault(settings.credential_keys_file),
     )
     app = create_app(stores.metadata, stores.blobs, config)
-    return control_server(app), keep_house(stores.metadata, config)
+    return control_server(app), (keep_house(stores.metadata, config), end_windows(stores.metadata))
 
 
 def known_traffic(settings: Settings, sites: Collection[str]) -> Traffic:

@@ -27,6 +27,7 @@ from server.certificate import read_certificate
 from server.config import Address, Settings
 from server.control.config import DEFAULT_WORKSPACE_ID
 from server.doors.tls import TlsError
+from server.edge.preview_access import derive_key
 from server.logs import configure_logging, get_logger
 from server.node import NodeMap, NodeMapError
 from server.root_key import LINK_KEY_FILE, ROOT_KEY_FILE, RootKeyError, make_root_key
@@ -64,7 +65,14 @@ def serve(settings: Settings, on_ready: Callable[[Settings], None] | None = None
         print(f"spacelane cannot start: {exc}", file=sys.stderr)
         return 1
     settings = settings.model_copy(update={"edge": _bound(edge), "control": _bound(control)})
-    task = Task(settings=settings, edge=edge, control=control, root_key_hash=root_key_hash, token_secrets=token_secrets)
+    task = Task(
+        settings=settings,
+        edge=edge,
+        control=control,
+        root_key_hash=root_key_hash,
+        token_secrets=token_secrets,
+        preview_keys=tuple(map(derive_key, token_secrets)),
+    )
     threading.Thread(target=_announce, args=(settings, on_ready), daemon=True).start()
     return supervisor.run(task, settings.worker_count)
 

@@ -93,7 +93,7 @@ async def _serve(task: Task, stores: Stores, node: NodeMap, stop: asyncio.Event,
 
         operators, housekeeping = operators_server(task, stores, node)
         servers.append((operators, task.control))
-        jobs.append(housekeeping)
+        jobs += housekeeping
     if edge is not None:
         jobs += [edge.follow(), edge.meter.run()]
     async with asyncio.TaskGroup() as group:
@@ -152,7 +152,14 @@ class _OpenEdge:
 async def _open_edge(task: Task, stores: Stores, node: NodeMap) -> _OpenEdge:
     settings = task.settings
     slot = node.slot(task.slot)
-    edge = Edge(stores.metadata, stores.blobs, node, cache_bytes=settings.cache_bytes, applied=slot.applied)
+    edge = Edge(
+        stores.metadata,
+        stores.blobs,
+        node,
+        cache_bytes=settings.cache_bytes,
+        applied=slot.applied,
+        previews=task.previews,
+    )
     await edge.follower.poll()
     log = open_access_log(settings.access_log, settings.data_dir)
     meter = Meter(Totals(node), task.name, edge.cache, (lambda: 0) if log is None else (lambda: log.dropped))

@@ -43,7 +43,7 @@ KINDS: Mapping[type, tuple[str, str]] = {
     Workspace: ("workspace", "alias name max_sites max_files max_bytes max_widgets requests_per_minute"),
     Key: ("key", "name scopes dialect expires_at revoked_at"),
     Space: ("space", "alias name description contact_id meta"),
-    Site: ("site", "domain prefix index not_found alias name description meta"),
+    Site: ("site", "domain prefix index not_found alias name description meta previews skew_protection"),
     Deployment: ("deployment", "mode prefix message base file_count byte_count revision"),
     Widget: ("widget", ""),  # the fields of the Sites API, by its names
 }

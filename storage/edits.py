@@ -161,6 +161,8 @@ def make_site(new: NewSite, workspace_id: str, revision: int, now: Millis) -> Si
         revision=revision,
         created_at=now,
         updated_at=now,
+        previews=new.previews,
+        skew_protection=new.skew_protection,
     )
     _check_site(site)
     return site

@@ -58,6 +58,13 @@ class FileFinder(Protocol):
         """
         ...
 
+    async def find_deployed_files(
+        self, space_id: str, deployment_id: str, paths: Collection[str]
+    ) -> Mapping[str, File | None]:
+        """What the manifest of a deployment of the space has at each of `paths`: a file that has been there since the
+        deployment was created, as large as its content is, with its variants; None while the workspace lacks that."""
+        ...
+
 
 class EdgeMetadata(FileFinder, Protocol):
     """What the edge asks, and all it may ask: reads, each one indexed query."""
@@ -72,6 +79,13 @@ class EdgeMetadata(FileFinder, Protocol):
 
     async def find_site(self, domains: Sequence[str]) -> HostedSite | None:
         """The site of the first of `domains` that has one, with its space's revisions as of the same instant."""
+        ...
+
+    async def find_preview(
+        self, deployment: str, *, domain: str | None = None, site: str | None = None
+    ) -> HostedSite | None:
+        """The deployment whose id begins with these digits as the site of the same space shows it that is at `domain`
+        or, if that is None, whose id begins with the digits `site`. Of several, the one with the least ids."""
         ...
 
     async def list_paths(self, space_id: str, folder: str, revision: int, after: str, limit: int) -> Sequence[str]:
@@ -270,7 +284,8 @@ class MetadataStore(EdgeMetadata, RetentionStore, WidgetMetadata, Protocol):
 
     async def delete_tree(self, space_id: str, path: str, *, recursive: bool = True) -> int:
         """End the live file at `path` and every one below it (`""`: all) at once; how many. Not recursive: the one at
-        `path` alone. Raises `NotFound` (space)."""
+        `path` alone. Those that an activation has removed and that may still be shown are taken down too, and counted.
+        Raises `NotFound` (space)."""
         ...
 
     async def copy_files(self, space_id: str, path: str, destination: str, *, move: bool = False) -> int:
@@ -369,12 +384,20 @@ class MetadataStore(EdgeMetadata, RetentionStore, WidgetMetadata, Protocol):
         """What is live, by path, as of one instant: the first `limit` files in code-point order."""
         ...
 
-    async def activate_deployment(self, deployment_id: str) -> Deployment:
+    async def activate_deployment(self, deployment_id: str, *, skew: Millis = 0) -> Deployment:
         """Make the manifest live, at once: everything below `prefix` ("replace"), or its own paths only ("merge").
 
         Raises `NotFound`; `Invalid` (field "files") while content is missing or is not as large as the manifest says;
         `Conflict` if it is a merge and one of its paths changed since `base`. Activating the active one again changes
         nothing and keeps its revision.
         Activating one that was active before republishes its manifest at a new revision, whatever changed since.
+
+        If it removes files, `HostedSite.skew_revision` is its revision from now on, for `skew` milliseconds: visitors
+        may be shown what ended with it. The window of an earlier activation is over in any case.
         """
+        ...
+
+    async def end_skew(self) -> int:
+        """End the windows of skew protection whose time is over, some hundreds at most; how many. Each space moves on:
+        one change of its own, and a later `HostedSite.variants_revision`."""
         ...

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from typing import Any, Generic, Literal, TypeAlias, TypedDict, TypeVar, get_args
 
 from storage.errors import Invalid
+from storage.previews import Preview, PreviewAccess
 
 Millis: TypeAlias = int
 Digest: TypeAlias = str  # the SHA-256 of the content, 64 lower-case hexadecimal digits
@@ -92,7 +93,8 @@ class Site:
 
     `domain` is in A-labels, possibly `*.` and a domain. `prefix` is a folder in the space (`""`: its root).
     `named_index` and `named_not_found` are None until somebody names them; only a named one must exist.
-    `settings_at` is when an update last changed what visitors get (None: never since creation).
+    `settings_at` is when an update last changed what visitors get (None: never since creation). `previews` says who may
+    see its previews; `skew_protection` that what an activation removes may still be shown for a while.
     """
 
     id: str
@@ -110,6 +112,8 @@ class Site:
     created_at: Millis
     updated_at: Millis
     settings_at: Millis | None = None
+    previews: PreviewAccess = "public"
+    skew_protection: bool = True
 
     @property
     def index(self) -> str:
@@ -126,7 +130,12 @@ class Site:
 class HostedSite:
     """What the edge needs of a site, and no more: it keeps many of them, and their owners choose how large the rest is.
 
-    Read in one query with `files_revision` and `variants_revision`, those of its space's files and of their variants.
+    Read in one query with its space's revisions: `files_revision` is that of the files, `variants_revision` that of
+    their variants or of the end of a window of skew protection, `skew_revision` that of the activation whose removals
+    such a window still makes up for (None: none).
+
+    With a `preview` it is the site as it shows that deployment: `files_revision` is what the deployment started from,
+    `created_at` not before its creation. `key` tells it apart from everything else that is hosted; `id` is the site's.
     The other fields are as in `Site`.
     """
 
@@ -141,9 +150,18 @@ class HostedSite:
     settings_at: Millis | None
     files_revision: int
     variants_revision: int
+    skew_revision: int | None = None
+    preview: Preview | None = None
+    key: str = field(init=False, repr=False)  # made once, because every look-up in a cache wants it
+
+    def __post_init__(self) -> None:
+        key = self.id if self.preview is None else f"{self.id} {self.preview.deployment_id}"
+        object.__setattr__(self, "key", key)
 
     @classmethod
-    def of(cls, site: Site, files_revision: int, variants_revision: int) -> HostedSite:
+    def of(
+        cls, site: Site, files_revision: int, variants_revision: int, skew_revision: int | None = None
+    ) -> HostedSite:
         """The view of `site`."""
         return cls(
             id=site.id,
@@ -157,6 +175,7 @@ class HostedSite:
             settings_at=site.settings_at,
             files_revision=files_revision,
             variants_revision=variants_revision,
+            skew_revision=skew_revision if site.skew_protection else None,
         )
 
     @property
@@ -329,6 +348,8 @@ class NewSite:
     name: str = ""
     description: str = ""
     meta: Meta = field(default_factory=dict)
+    previews: PreviewAccess = "public"
+    skew_protection: bool = True
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -362,6 +383,8 @@ class SitePatch(TypedDict, total=False):
     name: str
     description: str
     meta: Meta
+    previews: PreviewAccess
+    skew_protection: bool
 
 
 SERVED_FIELDS = frozenset({"domain", "prefix", "named_index", "named_not_found"})  # of a SitePatch: visitors see them

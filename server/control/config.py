@@ -10,6 +10,7 @@ from pathlib import Path
 from server.certificate import Certificate
 from server.control.data_connections import Connections
 from server.control.dns import Directory
+from server.edge.preview_access import Previews
 from server.metrics import Metrics
 from server.traffic import Traffic
 from server.vault import Vault
@@ -45,7 +46,8 @@ class ControlConfig:
     """Sizes are in bytes; `root_key_hash` is the SHA-256 (hexadecimal) of a key that may do everything in
     `default_workspace_id`, which has to exist. Tokens are signed with the first of `token_secrets`, and believed if any
     of them has signed them. A key and its tokens may make `requests_per_minute` (0: as many as they like), an address
-    may send `bad_credentials_per_minute`. The audit log goes back `audit_days`."""
+    may send `bad_credentials_per_minute`. The audit log goes back `audit_days`. What an activation removes may be shown
+    for `skew` milliseconds more."""
 
     platform_domains: tuple[str, ...] = ("localhost",)
     max_file_bytes: int = 5 * GIB
@@ -53,12 +55,14 @@ class ControlConfig:
     requests_per_minute: int = 60_000
     bad_credentials_per_minute: int = 100
     audit_days: int = 365
+    skew: Millis = 3_600_000
     max_large_json_bytes: int = 16 * MIB  # deployment manifests, and files sent as data URLs
     max_archive_bytes: int = GIB  # of a deployment in one call
     max_unpacked_bytes: int = 5 * GIB  # of its files together
     body_folder: Path | None = None  # of bodies until they are whole or read; None: where temporary files go
     root_key_hash: str | None = None
     token_secrets: tuple[str, ...] = field(default_factory=lambda: (secrets.token_urlsafe(32),))
+    preview_keys: tuple[bytes, ...] = field(default_factory=lambda: (secrets.token_bytes(32),))  # of passes; secret
     link_key: bytes = field(default_factory=lambda: secrets.token_bytes(32))  # of links to files; secret
     default_workspace_id: str = DEFAULT_WORKSPACE_ID
     readiness: Callable[[], Readiness] = _always_ready
@@ -70,3 +74,10 @@ class ControlConfig:
     connections: Connections = field(default_factory=Connections)  # of the Sites API's sites, to their data
     vault: Vault = field(default_factory=Vault)  # of the credentials of those sites
     clock: Callable[[], Millis] = now_ms
+
+    @property
+    def previews(self) -> Previews:
+        """Where they are, and what opens private ones, as the edge has it."""
+        return Previews(
+            platform_domains=self.platform_domains, keys=self.preview_keys, secure=self.certificate is not None
+        )

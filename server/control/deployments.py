@@ -175,7 +175,7 @@ async def activate_deployment(spaceId: str, deploymentId: str, body: NoFields, c
     `merge` puts its own files in place again, and leaves the others.
     """
     deployment = await call.get_deployment(await call.get_space(spaceId), deploymentId)
-    activated = await call.metadata.activate_deployment(deployment.id)
+    activated = await call.metadata.activate_deployment(deployment.id, skew=call.config.skew)
     assert activated.revision is not None
     problems, unlisted = await find_problems(call, activated.space_id)
     view = ActivatedView(id=activated.id, revision=activated.revision, problems=problems, unlisted=unlisted)

@@ -84,6 +84,7 @@ PARAMETERS: Mapping[str, Any] = {
     "meta": {"tier": "gold"},
     "expires": 1795341600,
     "signature": _DIGEST,
+    "seconds": 86_400,
     "url": "/guide/?from=mail",
     "header": ["Accept-Language: de"],
     "method": "GET",
@@ -153,6 +154,8 @@ EXAMPLES: Mapping[str, Any] = {
         "prefix": "/public",
         "index": "index.html",
         "notFound": "404.html",
+        "previews": "private",
+        "skewProtection": True,
         "meta": {},
         "createdAt": _CREATED,
         "updatedAt": _UPDATED,
@@ -166,6 +169,10 @@ EXAMPLES: Mapping[str, Any] = {
         "certificate": {"state": "valid", "expiresAt": "2027-02-20T10:00:00.000Z"},
         "workers": [{"name": "worker-0", "state": "serving", "applied": True}],
         "problems": [_PROBLEM],
+        "previews": {
+            "access": "private",
+            "host": "{deployment}--docs-example-com--01kq3v6b2hm4s8d0.pages.example.net",
+        },
         "unlisted": 0,
     },
     "ExplanationView": explanations.EXAMPLE,
@@ -236,6 +243,12 @@ EXAMPLES: Mapping[str, Any] = {
         "trafficSince": _CREATED,
         "problems": [],
         "unlisted": 0,
+    },
+    "PreviewView": {
+        "url": "https://01kq3v7d5jq9w2e4t6y8--docs-example-com--01kq3v6b2hm4s8d0.pages.example.net/?spacelane-preview="
+        f"1795946400.{_DIGEST}",
+        "access": "private",
+        "expiresAt": "2026-11-29T10:00:00.000Z",
     },
     "KeyView": {
         "id": _KEY,

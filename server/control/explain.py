@@ -22,9 +22,10 @@ from server.control.explanations import (
     Role,
     RuleView,
     ServingSiteView,
+    Tree,
 )
 from server.control.gate import ControlRoute, declare
-from server.edge.decision import Decision, Lookup
+from server.edge.decision import Decision, Lookup, Shown
 from server.edge.explain import Explanation, explain
 from server.edge.response import Content
 from server.edge.rule_files import REDIRECTS
@@ -62,7 +63,7 @@ async def explain_site(
         headers.append((b"host", site.domain.encode("ascii")))
     target = url.partition("#")[0].encode()  # browsers do not send a fragment
     now = call.config.clock() / 1000
-    known = await explain(call.metadata, call.blobs, site.id, method, target, headers, now)
+    known = await explain(call.metadata, call.blobs, call.config.previews, site.id, method, target, headers, now)
     return call.answer(await _view(call, site, method, url, known))
 
 
@@ -80,16 +81,28 @@ async def _view(call: Call, site: Site, method: str, url: str, known: Explanatio
         url=url,
         method=method,
         words=list(sentences(known)),
-        site=ServingSiteView.model_validate(known.answered_by) if here else None,
+        site=_serving(known.answered_by) if here else None,
         host=HostView(name=known.host, site=await _visible(call, known.answered_by)),
         path=known.path,
         lookups=[] if decision is None else [_lookup(each) for each in decision.lookups],
         rule=None if decision is None else _rule(site, decision),
-        file=None if decision is None else _file(decision, known.content),
+        file=None if decision is None else _file(known, decision),
         status=known.status,
         headers=[HeaderView.model_validate(each) for each in known.headers],
         depends_on=None if decision is None else _depends(decision, known.content),
         kept=known.kept,
+    )
+
+
+def _serving(hosted: HostedSite | None) -> ServingSiteView | None:
+    if hosted is None:
+        return None
+    return ServingSiteView(
+        id=hosted.id,
+        domain=hosted.domain,
+        prefix=hosted.prefix,
+        version=hosted.version,
+        deployment=None if hosted.preview is None else hosted.preview.deployment_id,
     )
 
 
@@ -121,12 +134,17 @@ def _rule(site: Site, decision: Decision) -> RuleView | None:
     return RuleView(file=join(site.prefix, REDIRECTS), line=rule.line, text=rule.text, why=reason)
 
 
-def _file(decision: Decision, content: Content | None) -> ExplainedFileView | None:
-    file = decision.answer.file
-    if file is None or content is None:
+def _file(known: Explanation, decision: Decision) -> ExplainedFileView | None:
+    answer, content, site = decision.answer, known.content, known.answered_by
+    if answer.file is None or content is None:
         return None
     blob = content.blob
-    return ExplainedFileView(path=file.path, coding=content.coding, digest=blob.digest, size=blob.size)
+    tree: Tree = "previous" if isinstance(answer, Shown) and answer.lost else "live"
+    if site is not None and site.preview is not None:
+        tree = "deployment"
+    return ExplainedFileView(
+        path=answer.file.path, tree=tree, coding=content.coding, digest=blob.digest, size=blob.size
+    )
 
 
 def _depends(decision: Decision, content: Content | None) -> DependsView:

@@ -12,15 +12,18 @@ from server.edge.explain import Step
 from storage.models import Digest
 
 Role: TypeAlias = Literal["file", "folder", "notFound"]
+Tree: TypeAlias = Literal["live", "previous", "deployment"]
 
 
 class ServingSiteView(View):
-    """The site that answers, at the version that was looked at."""
+    """The site that answers, at the version that was looked at; `deployment` is what it shows if the host is of a
+    preview."""
 
     id: str
     domain: str
     prefix: PrefixPath
     version: int
+    deployment: str | None
 
 
 class HostView(View):
@@ -55,9 +58,11 @@ class RuleView(View):
 
 
 class ExplainedFileView(View):
-    """The file that is shown; `digest` and `size` are of what is sent, in this coding."""
+    """The file that is shown; `digest` and `size` are of what is sent, in this coding. `tree`: whether it is of what is
+    live, of what was live before the last deployment (skew protection), or of the deployment that a preview shows."""
 
     path: str
+    tree: Tree
     coding: Coding
     digest: Digest
     size: int
@@ -65,7 +70,8 @@ class ExplainedFileView(View):
 
 class SourceView(View):
     """`default`, `variant` (of the coding), `_headers` and `_redirects` (with the lines, if it is lines that say it),
-    `platform` (of a page of Spacelane's own), or `request` (its conditions, range or wishes)."""
+    `platform` (of a page of Spacelane's own), `request` (its conditions, range or wishes), or `preview` (which all
+    answers of previews have)."""
 
     step: Step
     lines: list[int]
@@ -99,7 +105,7 @@ EXAMPLE: dict[str, Any] = {
         "It is not kept in memory by its path: the rule's answer depends on the whole query.",
         "The answer is 301 Moved Permanently.",
     ],
-    "site": {"id": "site_06f3…", "domain": "www.example.com", "prefix": "/app", "version": 4},
+    "site": {"id": "site_06f3…", "domain": "www.example.com", "prefix": "/app", "version": 4, "deployment": None},
     "host": {"name": "www.example.com", "site": "site_06f3…"},
     "path": "/old",
     "lookups": [

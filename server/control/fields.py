@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Callable
-from typing import Annotated, Any, TypeAlias
+from typing import Annotated, Any, Literal, TypeAlias
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints, model_validator
 from pydantic.alias_generators import to_camel
@@ -152,6 +152,16 @@ NamedFile: TypeAlias = Annotated[
     str | None,
     AfterValidator(_parsed(_parse_named_file)),
     Field(description="a file below the prefix, which must exist once it is named"),
+]
+Access: TypeAlias = Annotated[
+    Literal["public", "private", ""] | None,
+    AfterValidator(lambda access: access or "public"),
+    Field(description="who may see previews of deployments: anybody, or those alone who have a signed link"),
+]
+Switch: TypeAlias = Annotated[
+    bool | None,
+    AfterValidator(lambda on: on is not False),
+    Field(description="whether scripts, styles, fonts and images that a deployment removes are served a while longer"),
 ]
 MetaUpdate: TypeAlias = Annotated[
     dict[Annotated[str, AfterValidator(_meta_key)], Annotated[Any, AfterValidator(_meta_value)]],

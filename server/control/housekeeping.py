@@ -1,4 +1,5 @@
-"""What the control API forgets: answers kept for a repeated call, after a day; the audit log, after its retention."""
+"""What ends by itself: answers kept for a repeated call, after a day; the audit log, after its retention; windows of
+skew protection, when they are over."""
 
 from __future__ import annotations
 
@@ -13,17 +14,27 @@ from storage.metadata import MetadataStore
 from storage.models import Millis
 
 INTERVAL = 60.0  # seconds
+WINDOW_INTERVAL = 1.0  # seconds: how late a window may end
 DAY: Millis = 24 * 3_600_000
 
 
 async def keep_house(metadata: MetadataStore, config: ControlConfig) -> None:
     """Forget what is due, now and each minute, for ever."""
+    await _repeat(lambda: forget_once(metadata, config), INTERVAL)
+
+
+async def end_windows(metadata: MetadataStore) -> None:
+    """End the windows of skew protection that are over, now and each second, for ever."""
+    await _repeat(lambda: _until_nothing(metadata.end_skew), WINDOW_INTERVAL)
+
+
+async def _repeat(work: Callable[[], Awaitable[None]], interval: float) -> None:
     while True:
         try:
-            await forget_once(metadata, config)
-        except Exception as exc:  # what is not forgotten now is later; nothing may take the API along
+            await work()
+        except Exception as exc:  # what is not done now is later; nothing may take the API along
             structlog.get_logger("spacelane.control").warning("control.housekeeping", failure=repr(exc))
-        await asyncio.sleep(INTERVAL)
+        await asyncio.sleep(interval)
 
 
 async def forget_once(metadata: MetadataStore, config: ControlConfig) -> None:

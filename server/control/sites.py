@@ -11,7 +11,18 @@ from starlette.responses import Response
 
 from server.control.call import Call, CurrentCall
 from server.control.config import ControlConfig
-from server.control.fields import Alias, Body, Description, Folder, MetaUpdate, Name, NamedFile, NoFields
+from server.control.fields import (
+    Access,
+    Alias,
+    Body,
+    Description,
+    Folder,
+    MetaUpdate,
+    Name,
+    NamedFile,
+    NoFields,
+    Switch,
+)
 from server.control.gate import RECORDS, ControlRoute, declare
 from server.control.pagination import META_FILTER_PARAMETER, CurrentListQuery, MetaFilter
 from server.control.problems import find_problems
@@ -22,11 +33,13 @@ from server.control.views import (
     IdView,
     ListView,
     NamedFileView,
+    PreviewsView,
     SiteStatusView,
     SiteView,
     WorkerView,
 )
 from server.edge.hosts import parse_domain
+from server.edge.preview_hosts import site_label
 from storage.models import NewSite, Site, SitePatch
 from storage.paths import join
 
@@ -47,6 +60,8 @@ class SiteFields(Body):
     name: Name = ""
     description: Description = ""
     meta: MetaUpdate = {}
+    previews: Access = "public"
+    skew_protection: Switch = True
 
     def patch(self, call: Call) -> SitePatch:
         """The store's form; raises `Invalid` for a domain that cannot be registered here."""
@@ -111,6 +126,7 @@ async def site_status(spaceId: str, siteId: str, call: CurrentCall) -> Response:
         dns=DnsView.model_validate(addresses),
         certificate=_certificate(call.config, site),
         workers=await _workers(call, site),
+        previews=_previews(call.config, site),
         problems=problems,
         unlisted=unlisted,
     )
@@ -122,6 +138,11 @@ def _certificate(config: ControlConfig, site: Site) -> CertificateView:
     if shown is None:
         return CertificateView(state="none", expires_at=None)
     return CertificateView(state=shown.judge(site.domain, config.clock()), expires_at=shown.ends_at)
+
+
+def _previews(config: ControlConfig, site: Site) -> PreviewsView:
+    label, platform = site_label(site.id, site.domain, config.platform_domains)
+    return PreviewsView(access=site.previews, host=f"{{deployment}}--{label}.{platform}")
 
 
 async def _workers(call: Call, site: Site) -> list[WorkerView]:

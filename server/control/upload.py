@@ -114,7 +114,7 @@ async def upload_deployment(
             try:
                 stored = await _store_missing(call, archive, surveyed, wish.placing, deployment.id)
                 if wish.activate:
-                    deployment = await call.metadata.activate_deployment(deployment.id)
+                    deployment = await call.metadata.activate_deployment(deployment.id, skew=call.config.skew)
             except BaseException:
                 with suppress(StorageError):  # then it is forgotten as any that nobody has activated
                     await call.metadata.delete_deployment(deployment.id)

@@ -23,6 +23,7 @@ from server.edge.media_types import content_type
 from storage.calls import ActorKind
 from storage.models import Digest, Millis
 from storage.paths import path_id
+from storage.previews import PreviewAccess
 
 V = TypeVar("V", bound="View")
 
@@ -132,6 +133,8 @@ class SiteView(View):
     prefix: PrefixPath
     index: str
     not_found: str
+    previews: PreviewAccess
+    skew_protection: bool
     meta: Mapping[str, Any]
     created_at: Time
     updated_at: Time
@@ -176,6 +179,13 @@ class WorkerView(View):
     applied: bool
 
 
+class PreviewsView(View):
+    """Who may see the site's previews, and at which host each is: `{deployment}` is the first 20 digits of its id."""
+
+    access: PreviewAccess
+    host: str
+
+
 class SiteStatusView(View):
     """`unlisted` counts problems beyond those that are listed."""
 
@@ -186,6 +196,7 @@ class SiteStatusView(View):
     dns: DnsView
     certificate: CertificateView
     workers: list[WorkerView]
+    previews: PreviewsView
     problems: list[ProblemView]
     unlisted: int
 
@@ -220,6 +231,14 @@ class EntryView(PathView):
     @property
     def content_type(self) -> str | None:
         return None if self.is_directory else content_type(self.path)
+
+
+class PreviewView(View):
+    """`url` shows the deployment: to anybody, or if the access is `private` to whoever has it, until `expiresAt`."""
+
+    url: str
+    access: PreviewAccess
+    expires_at: Time | None
 
 
 class WorkspaceView(View):

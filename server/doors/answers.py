@@ -360,7 +360,7 @@ class Answers:
         return Answer(entry, response, around[0] + log_format.target(target) + around[1], around, site_id)
 
     def _table(self, site: HostedSite, accept_encoding: str | None) -> Table:
-        key = site.id, site.version, acceptable(accept_encoding)
+        key = site.key, site.version, acceptable(accept_encoding)
         table = self._tables.get(key)
         if table is None:
             table = Table(site, accept_encoding)

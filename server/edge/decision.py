@@ -20,6 +20,7 @@ from server.edge import header_rules
 from server.edge.codings import IDENTITY, Coding, choose, rank
 from server.edge.conditions import http_date
 from server.edge.header_rules import Changes
+from server.edge.hosted import find_files
 from server.edge.hosts import HostError, parse_authority
 from server.edge.media_types import content_type
 from server.edge.paths import (
@@ -30,6 +31,7 @@ from server.edge.paths import (
     Resolution,
     candidates,
     find_live,
+    find_lost,
     last_change,
     resolve,
 )
@@ -42,6 +44,7 @@ from server.edge.response import (
     Representation,
     error_representation,
     file_representation,
+    is_about_caching,
     page,
     redirect,
     varying,
@@ -59,13 +62,14 @@ _parse_authority = lru_cache(maxsize=4096)(parse_authority)
 @dataclass(frozen=True, slots=True)
 class Lookup:
     """The names that could answer `path`, what the store has of them, which of them answers, and when that last changed
-    (the site's rules included)."""
+    (the site's rules included). `lost`: what answers is not in the tree, but was in the one before (`find_lost`)."""
 
     path: str
     wanted: Candidates
     files: Mapping[str, File]
     found: Resolution
     modified: Millis
+    lost: bool = False
 
     def has(self, name: str) -> bool:
         """Whether there is a file of that name, one of `wanted`."""
@@ -85,10 +89,11 @@ class Lookup:
 
 @dataclass(frozen=True, slots=True)
 class Shown:
-    """200 with a file. `modified` as in `Lookup`."""
+    """200 with a file. `modified` and `lost` as in `Lookup`."""
 
     file: File
     modified: Millis
+    lost: bool = False
     status: int = 200
 
 
@@ -160,7 +165,7 @@ def answer_to_method(method: str) -> Representation | None:
 
 
 async def decide(metadata: FileFinder, site: HostedSite, rules: SiteRules, path: str, request: Request) -> Decision:
-    """What answers GET of `path` (from `decode_path`). Raises `Unavailable`."""
+    """What answers GET of `path` (from `decode_path`). Raises `Unavailable`, `Refusal` (not uploaded yet)."""
     lookup = await _look_up(metadata, site, rules, path)
     inputs, outcome = consult(rules, path, request, exists=lookup.exists)
     if outcome is None:
@@ -182,9 +187,14 @@ async def decide(metadata: FileFinder, site: HostedSite, rules: SiteRules, path:
 
 async def _look_up(metadata: FileFinder, site: HostedSite, rules: SiteRules, path: str) -> Lookup:
     wanted = candidates(path, site)
-    files = await metadata.find_files(site.space_id, wanted.names(), site.files_revision)
-    modified = max(last_change(wanted, files, site), rules.changed_at)
-    return Lookup(path, wanted, files, resolve(path, wanted, files), modified)
+    files = await find_files(metadata, site, wanted.names())
+    shown, found = files, resolve(path, wanted, files)
+    lost = find_lost(wanted, files, site) if isinstance(found, Missing) else None
+    if lost is not None:  # as if it were still there, also to the rules
+        shown = {**files, lost.path: lost}
+        found = resolve(path, wanted, shown)
+    modified = max(last_change(wanted, shown, site), rules.changed_at)
+    return Lookup(path, wanted, files, found, modified, lost is not None)
 
 
 def visitor_of(path: str, request: Request) -> Visitor:
@@ -213,7 +223,7 @@ def _plain(lookup: Lookup) -> Answer:
     """What answers where no rule does."""
     found = lookup.found
     if isinstance(found, Found):
-        return Shown(found.file, lookup.modified)
+        return Shown(found.file, lookup.modified, lookup.lost)
     if isinstance(found, Redirect):
         return Moved(found.status, found.location, passes_query=True)
     return Failed(404, found.page)
@@ -230,7 +240,7 @@ def _rewritten(target: Lookup, status: int) -> Answer:
     """What a rule's target gives, shown with the rule's status."""
     match target.found:
         case Found(file):
-            return Shown(file, target.modified) if status == 200 else Failed(status, file)
+            return Shown(file, target.modified, target.lost) if status == 200 else Failed(status, file)
         case Missing(page) if status == 200:
             return Failed(404, page)
         case _:
@@ -271,10 +281,16 @@ def _redirect(moved: Moved) -> Representation:
 
 
 def edits_of(site: HostedSite, rules: SiteRules, path: str, answer: Answer) -> Changes:
-    """What the site's `_headers` change. They are for files and errors; a redirect stays as it is."""
+    """What the site's `_headers` change. They are for files and errors; a redirect stays as it is.
+
+    For how long a lost file may be kept is not for them to say: no cache shall have it when it is gone, or taken down.
+    """
     if rules.headers is None or isinstance(answer, Moved):
         return {}
-    return edits_for(site, rules, path, None if answer.file is None else answer.file.path, answer.status)
+    changes = edits_for(site, rules, path, None if answer.file is None else answer.file.path, answer.status)
+    if isinstance(answer, Shown) and answer.lost:
+        return {name: edits for name, edits in changes.items() if not is_about_caching(name)}
+    return changes
 
 
 def edits_for(site: HostedSite, rules: SiteRules, path: str, name: str | None, status: int) -> Changes:

@@ -21,6 +21,7 @@ from server.edge.decision import answer_to_method, host_of
 from server.edge.library import Library
 from server.edge.path_index import PathIndex
 from server.edge.paths import decode_path
+from server.edge.preview_access import NO_PREVIEWS, Previews, mark
 from server.edge.request import Refusal, Request
 from server.edge.response import (
     NOT_ALLOWED,
@@ -60,9 +61,10 @@ class Edge:
         clock: Callable[[], float] = time.time,
         applied: Callable[[int], None] = lambda revision: None,
         patience: float = STORE_SECONDS,
+        previews: Previews = NO_PREVIEWS,
     ) -> None:
         """`clock` gives seconds since the epoch; `applied` is told each revision that this worker has reached;
-        `patience` is how many seconds the stores have for an answer."""
+        `patience` is how many seconds the stores have for an answer; `previews` says where those are."""
         self.visits = Visits()
         self._checking: set[asyncio.Task[None]] = set()
         self._metadata = metadata
@@ -70,7 +72,8 @@ class Edge:
         self._patience = patience
         self._blobs = blobs
         self._clock = clock
-        self._router = Router(metadata)
+        self._previews = previews
+        self._router = Router(metadata, previews.platform_domains)
         self.cache = ResponseCache(cache_bytes)
         self._library = Library(metadata, blobs, self.cache, clock)
         self.follower = Follower(metadata, node, self._apply, self._forget, applied)
@@ -132,7 +135,8 @@ class Edge:
             host = host_of(request)
         except Refusal:
             return None
-        return None if host is None else self.find_site_nowait(host)
+        site = Lookup.UNKNOWN if host is None else self._router.find_nowait(host)
+        return None if site is Lookup.UNKNOWN else site
 
     # What a door that knows requests again by their bytes needs besides.
 
@@ -143,9 +147,10 @@ class Edge:
         return applied if self._node.revision <= applied else -1
 
     def find_site_nowait(self, host: str) -> HostedSite | None:
-        """The site of a host (from `normal_host`), if there is one and it is known without asking."""
+        """The site of a host (from `normal_host`), if there is one and it is known without asking. Not that of a
+        preview: who may see it, and what its answers say, is settled with each request."""
         site = self._router.find_nowait(host)
-        return None if site is Lookup.UNKNOWN else site
+        return None if site is Lookup.UNKNOWN or site is None or site.preview is not None else site
 
     def find_entry(self, site: HostedSite, path: str, accept_encoding: str | None) -> Entry | None:
         """What is kept for a path (from `decode_path`) if it depends on nothing else of a request."""
@@ -197,7 +202,11 @@ class Edge:
         now = int(self._clock())
         if now != self._date[0]:
             self._date = (now, http_date(now))
-        return stamp(response, self._date[1], "" if site is None else site.id)
+        if site is None:
+            return stamp(response, self._date[1])
+        if site.preview is not None:
+            response = mark(response, site.preview)
+        return stamp(response, self._date[1], site.id)
 
     def _find_nowait(self, request: Request) -> tuple[Response, HostedSite | None] | None:
         if self.follower.behind:
@@ -235,4 +244,8 @@ class Edge:
         if site is None:
             return NO_SITE
         path = decode_path(request.path)
+        if site.preview is not None:
+            refused = self._previews.admit(site.id, site.preview, path, request, self._clock())
+            if refused is not None:
+                return refused
         return answer_to_method(request.method) or self._library.find_nowait(site, path, request)

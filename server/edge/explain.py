@@ -27,8 +27,9 @@ from server.edge.decision import (
     represent,
 )
 from server.edge.header_rules import Changes, Edit, merge
-from server.edge.hosts import lookup_names
+from server.edge.hosted import find_hosted
 from server.edge.paths import decode_path
+from server.edge.preview_access import NOINDEX, Previews, mark_headers
 from server.edge.redirects import Outcome
 from server.edge.request import Refusal, Request, read_request
 from server.edge.response import Content, Headers, Representation, refusal_page
@@ -43,10 +44,12 @@ from storage.models import HostedSite
 # _redirects the line of the site's file that redirects, or that its lines read more of the request than its path
 # platform   of a page of Spacelane's own, or a redirect
 # request    what its conditions, its range or its wishes make of the answer
-Step: TypeAlias = Literal["default", "variant", "_headers", "_redirects", "platform", "request"]
+# preview    what every answer of a preview says
+Step: TypeAlias = Literal["default", "variant", "_headers", "_redirects", "platform", "request", "preview"]
 
 _Step: TypeAlias = tuple[Step, Headers]
 
+_ADDED_TO = (b"vary", NOINDEX[0])  # by a later step, that is
 _NOT_OF_THE_FILE = (412, 416)  # whose page is another answer altogether
 
 
@@ -71,12 +74,13 @@ class Explanation:
 
     `host` is the one it names, and `answered_by` the site that has it. `path` is decoded. `removed` are the lines of
     `_headers` that take headers away. `kept`: memory answers the next who asks the same. `refused`: why it is not
-    served at all.
+    served at all. `admission`: the status of what a private preview answers to who comes by a link, or has none.
     """
 
     host: str | None = None
     answered_by: HostedSite | None = None
     refused: str | None = None
+    admission: int | None = None
     path: str | None = None
     rules: SiteRules | None = None
     decision: Decision | None = None
@@ -90,6 +94,7 @@ class Explanation:
 async def explain(
     metadata: EdgeMetadata,
     blobs: BlobStore,
+    previews: Previews,
     site_id: str,
     method: str,
     target: bytes,
@@ -106,7 +111,7 @@ async def explain(
         request = read_request(method, target, "1.1", headers)
         host = host_of(request)
         known = replace(known, host=host)
-        site = None if host is None else await metadata.find_site(lookup_names(host))
+        site = None if host is None else await find_hosted(metadata, host, previews.platform_domains)
         known = replace(known, answered_by=site)
         if host is not None and (site is None or site.id != site_id):
             return known
@@ -114,16 +119,24 @@ async def explain(
     except Refusal as refusal:
         return _settled(replace(known, refused=refusal.detail), method, refusal_page(refusal))
     known = replace(known, path=path)
+    if site is not None and site.preview is not None:
+        admission = previews.admit(site.id, site.preview, path, request, now)
+        if admission is not None:
+            return _settled(replace(known, admission=admission.status), method, admission)
     if (settled := answer_to_method(method)) is not None:
         return _settled(known, method, settled)
     assert site is not None, 'only "*" is for no host, and it is refused for GET and HEAD'
-    return await _explain_site(metadata, blobs, site, request, known, now)
+    try:
+        return await _explain_site(metadata, blobs, site, request, known, now)
+    except Refusal as refusal:  # of a deployment that is not there yet
+        return _settled(replace(known, refused=refusal.detail), method, refusal_page(refusal))
 
 
 def _settled(known: Explanation, method: str, stored: Representation) -> Explanation:
     """What is answered without the site's files."""
     response = finish(stored, Request(method=method, authority=None, path="/"))
-    return replace(known, status=response.status, headers=_trace([("platform", response.headers)], {}, None))
+    steps = [("platform", response.headers), *_steps_of_preview(known.answered_by, response.headers)]
+    return replace(known, status=response.status, headers=_trace(steps, {}, None))
 
 
 async def _explain_site(
@@ -151,6 +164,7 @@ async def _explain_site(
             ("_redirects", stored.headers),
             ("request", response.headers),
         ]
+    steps += _steps_of_preview(site, response.headers)
     return replace(
         known,
         rules=rules,
@@ -161,6 +175,13 @@ async def _explain_site(
         removed=tuple(edit for group in edits.values() for edit in group if edit.value is None),
         kept=decision.may_be_kept(stored, now),
     )
+
+
+def _steps_of_preview(site: HostedSite | None, headers: Headers) -> list[_Step]:
+    """What is said of every answer of a preview."""
+    if site is None or site.preview is None:
+        return []
+    return [("preview", mark_headers(headers, site.preview))]
 
 
 def _steps_to_another_page(headers: Headers) -> list[_Step]:
@@ -192,7 +213,7 @@ def _trace(steps: Iterable[_Step], edits: Changes, outcome: Outcome | None) -> t
             elif step == "_redirects" and name == b"location" and outcome is not None:
                 lines = (outcome.rule.line,)
             if lines or values != before.get(name):
-                adds = name in before and (name == b"vary" or step == "_redirects")
+                adds = name in before and (name in _ADDED_TO or step == "_redirects")
                 sources[name] = (*(sources[name] if adds else ()), Source(step, lines))
         before = after
     return tuple(Header(name.decode(), value.decode("latin-1"), sources[name]) for name, value in headers)

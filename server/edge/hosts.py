@@ -113,7 +113,7 @@ def parse_domain(text: str, platform_domains: Collection[str]) -> str:
     domain = f"*.{name}" if wildcard else name
     if len(domain) > MAX_NAME:
         raise Invalid("domain", _IDNA_REASONS["domain_too_long"])
-    platform = _find_platform(name, platform_domains)
+    platform = find_platform(name, platform_domains)
     if wildcard:
         _check_wildcard(name, platform, platform_domains)
     if platform is None:
@@ -148,7 +148,7 @@ def _to_ascii(name: str) -> str:
         raise Invalid("domain", reason) from exc
 
 
-def _find_platform(name: str, platform_domains: Collection[str]) -> str | None:
+def find_platform(name: str, platform_domains: Collection[str]) -> str | None:
     """The closest platform domain that `name` is, or is below."""
     above = [domain for domain in platform_domains if name == domain or name.endswith(f".{domain}")]
     return max(above, key=len, default=None)

@@ -31,6 +31,7 @@ from server.edge.decision import (
     visitor_of,
 )
 from server.edge.flights import Flights
+from server.edge.media_types import is_subresource
 from server.edge.path_index import MAX_NAMES, PathIndex
 from server.edge.request import Request
 from server.edge.response import Content, Representation
@@ -72,47 +73,47 @@ class Library:
 
     def find_nowait(self, site: HostedSite, path: str, request: Request) -> Representation | None:
         """The answer to GET of `path` (from `decode_path`) if it is kept."""
-        kept = self._kept((site.id, site.version, path), path, request)
+        kept = self._kept((site.key, site.version, path), path, request)
         if kept is None:
             kept = self._find_missing_nowait(site, path, request)
         return kept
 
     def find_entry(self, site: HostedSite, path: str, accept_encoding: str | None) -> Entry | None:
         """What is kept for `path` if it depends on nothing else of a request but this."""
-        return self._find_coded((site.id, site.version, path), accept_encoding)
+        return self._find_coded((site.key, site.version, path), accept_encoding)
 
     def find_missing_entry(self, site: HostedSite, name: str | None, accept_encoding: str | None) -> Entry | None:
         """What is kept for all that is missing where `name` is the error page."""
         if name is None:
             return Entry(NO_FILE, 0)
-        return self._find_coded((site.id, site.version, 404, name), accept_encoding)
+        return self._find_coded((site.key, site.version, 404, name), accept_encoding)
 
     def find_plain_index(self, site: HostedSite) -> PathIndex | None:
         """The index of a site whose answers do not depend on rules, if it has been worth making."""
-        index = self._indexes.get((site.id, site.version))
+        index = self._indexes.get((site.key, site.version))
         if index is None or (rules := self._rules.find_nowait(site)) is None:
             return None
         return index if rules.redirects is None and rules.headers is None else None
 
     def _find_missing_nowait(self, site: HostedSite, path: str, request: Request) -> Representation | None:
         """The error for a path that is missing for certain."""
-        index = self._indexes.get((site.id, site.version))
+        index = self._indexes.get((site.key, site.version))
         if index is None or index.may_answer(path) or (rules := self._rules.find_nowait(site)) is None:
             return None
         inputs, outcome = consult(rules, path, request, exists=False)
         if outcome is not None:
             return None
         name = index.find_page(path)
-        stored = NO_FILE if name is None else self._kept((site.id, site.version, 404, name), path, request)
+        stored = NO_FILE if name is None else self._kept((site.key, site.version, 404, name), path, request)
         return None if stored is None else dress(stored, edits_for(site, rules, path, name, 404), inputs)
 
     async def find(self, site: HostedSite, path: str, request: Request) -> Representation:
-        """The answer to GET of `path`. Raises `Corrupt`, `Unavailable`."""
+        """The answer to GET of `path`. Raises `Corrupt`, `Unavailable`, `Refusal` (not uploaded yet)."""
         rules = self._rules.find_nowait(site) or await self._rules.find(site)
         # Who asks the same shares a load; where rules read more of a request than its path, all that they might read.
         # Not Accept-Encoding itself: there are as many of those as clients care to write.
         asked = request if rules.redirects is not None else (path, acceptable(request.accept_encoding))
-        key = (site.id, site.version, asked)
+        key = (site.key, site.version, asked)
         return await self._loads.join(key, lambda: self._load(site, rules, path, request))
 
     async def _load(self, site: HostedSite, rules: SiteRules, path: str, request: Request) -> Representation:
@@ -120,12 +121,12 @@ class Library:
         stored = await self._represent(site, path, request, decision.answer)
         stored = dress(stored, edits_of(site, rules, path, decision.answer), decision.inputs)
         if decision.may_be_kept(stored, self._clock()):
-            key: tuple[Hashable, ...] = (site.id, site.version, path)
+            key: tuple[Hashable, ...] = (site.key, site.version, path)
             if decision.inputs:
                 self._cache.put(key, Depends(decision.inputs))
                 key = (*key, visitor_of(path, request).key(decision.inputs))
             self._keep(key, stored)
-        elif isinstance(decision.answer, Failed) and decision.outcome is None:
+        elif isinstance(decision.answer, Failed) and decision.outcome is None and site.preview is None:
             self._note_missing(site)
         return stored
 
@@ -158,7 +159,7 @@ class Library:
         file = answer.file
         if file is None:
             return represent(answer, None, self._clock())
-        key = (site.id, site.version, answer.status, file.path)
+        key = (site.key, site.version, answer.status, file.path)
         stored = self._kept(key, path, request) if isinstance(answer, Failed) else None
         if stored is None:
             stored = represent(answer, await self._read(file, request.accept_encoding), self._clock())
@@ -189,7 +190,7 @@ class Library:
         return await self._blobs.read(digest) if kept is None else kept
 
     def _note_missing(self, site: HostedSite) -> None:
-        key = site.id, site.version
+        key = site.key, site.version
         count = self._misses[key] = self._misses.get(key, 0) + 1
         wanted = MISSES_IF_LARGE if site.id in self._large else MISSES_BEFORE_INDEX
         whole = count % wanted == 0
@@ -199,25 +200,33 @@ class Library:
             task.add_done_callback(self._indexing.discard)
 
     async def _make_index(self, site: HostedSite, most: int) -> None:
-        """If the site has no more than `most` files."""
-        names: list[str] = []
-        limit = min(most, NAMES_AT_ONCE)
+        """If the site has fewer files than `most`."""
         try:
-            while len(names) < most:
-                after = names[-1] if names else ""
-                piece = await self._metadata.list_paths(site.space_id, site.prefix, site.files_revision, after, limit)
-                names += piece
-                if len(piece) < limit:
-                    # In a thread, so that others are served meanwhile.
-                    index = await asyncio.to_thread(PathIndex, site, names)
-                    if index.size <= MAX_INDEX_BYTES:
-                        self._indexes[site.id, site.version] = index
-                        self._large.pop(site.id, None)
-                        return
-                    break
-                await asyncio.sleep(0)
+            names = await self._list_names(site, site.files_revision, most)
+            # Just before the activation was the tree whose files it has removed.
+            lost = [] if site.skew_revision is None else await self._list_names(site, site.skew_revision - 1, most)
+            if names is not None and lost is not None:
+                # In a thread, so that others are served meanwhile.
+                index = await asyncio.to_thread(PathIndex, site, names, filter(is_subresource, lost))
+                if index.size <= MAX_INDEX_BYTES:
+                    self._indexes[site.key, site.version] = index
+                    self._large.pop(site.id, None)
+                    return
             if most == MAX_NAMES:
                 self._large[site.id] = None
         except Unavailable as exc:
             logger.warning("the store is unavailable: %s", exc)
-            self._misses.pop((site.id, site.version), None)
+            self._misses.pop((site.key, site.version), None)
+
+    async def _list_names(self, site: HostedSite, revision: int, most: int) -> list[str] | None:
+        """Of all files below the site's prefix then; None if there are `most` or more."""
+        names: list[str] = []
+        limit = min(most, NAMES_AT_ONCE)
+        while len(names) < most:
+            after = names[-1] if names else ""
+            piece = await self._metadata.list_paths(site.space_id, site.prefix, revision, after, limit)
+            names += piece
+            if len(piece) < limit:
+                return names
+            await asyncio.sleep(0)
+        return None

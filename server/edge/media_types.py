@@ -199,6 +199,10 @@ _COMPRESSIBLE = {
 }
 
 
+# What pages are made of, beside fonts and images.
+_SUBRESOURCES = frozenset({"application/vnd.ms-fontobject", "application/wasm", "text/css", "text/javascript"})
+
+
 def _is_textual(media_type: str) -> bool:
     return media_type.startswith("text/") or media_type in _TEXTUAL or media_type.endswith(_TEXTUAL_SUFFIXES)
 
@@ -221,6 +225,12 @@ def content_type(path: str) -> str:
     # What follows a dot in a folder's name has a slash, so it is no extension; a name without any dot has no stem.
     known = _BY_EXTENSION.get(extension.lower()) if stem else None
     return known or _BY_NAME.get(path.rpartition("/")[2], DEFAULT)
+
+
+def is_subresource(path: str) -> bool:
+    """Whether the file's name is that of a part of a page: a script, a style, a font or an image."""
+    media_type = content_type(path).partition(";")[0]
+    return media_type in _SUBRESOURCES or media_type.startswith(("font/", "image/"))
 
 
 def is_compressible(content_type: str) -> bool:

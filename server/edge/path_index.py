@@ -19,11 +19,12 @@ _HTML = ".html"
 
 
 class PathIndex:
-    """Of one version of a site, from the names of the files below its prefix, relative to the space."""
+    """Of one version of a site, from the names of the files below its prefix, relative to the space; `lost` are names
+    that skew protection may still show."""
 
     __slots__ = ("__weakref__", "_pages", "_paths", "size")
 
-    def __init__(self, site: HostedSite, names: Iterable[str]) -> None:
+    def __init__(self, site: HostedSite, names: Iterable[str], lost: Iterable[str] = ()) -> None:
         start = len(site.prefix) + 1 if site.prefix else 0
         index_end = f"/{site.index}"
         page_end = f"/{site.not_found}"
@@ -40,6 +41,7 @@ class PathIndex:
                 paths.add(folder[:-1])
             if path.endswith(page_end):
                 self._pages[path[: -len(site.not_found)]] = name
+        paths.update(f"/{name[start:]}" for name in lost)
         self._paths = frozenset(paths)
         texts = sum(map(getsizeof, paths)) + sum(getsizeof(text) for page in self._pages.items() for text in page)
         self.size = 1000 + texts + PLACE_BYTES * (len(paths) + len(self._pages))  # bytes

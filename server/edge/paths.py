@@ -9,11 +9,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TypeAlias
 from unicodedata import normalize
 from urllib.parse import quote, unquote_to_bytes
 
+from server.edge.media_types import is_subresource
 from server.edge.request import Refusal
 from storage.models import File, HostedSite, Millis
 from storage.paths import MAX_BYTES, MAX_SEGMENTS, join
@@ -132,6 +133,20 @@ def find_live(files: Mapping[str, File], name: str) -> File | None:
     """The file of that name in the rows of `EdgeMetadata.find_files`, unless it had ended."""
     file = files.get(name)
     return file if file is not None and file.to_revision is None else None
+
+
+def find_lost(wanted: Candidates, files: Mapping[str, File], site: HostedSite) -> File | None:
+    """The file that the path names, if the last activation removed it and skew protection still shows it.
+
+    Only where none of `wanted` answers: a script, style, font or image that an open page of before may want, whose row
+    ended with that activation and has none behind it, nor has it lost its content since.
+    """
+    if site.skew_revision is None or wanted.via_index or not wanted.files:
+        return None
+    file = files.get(wanted.files[0])
+    if file is None or file.to_revision != site.skew_revision or not (file.digest and is_subresource(file.path)):
+        return None
+    return replace(file, to_revision=None, removed_at=None)
 
 
 def last_change(wanted: Candidates, files: Mapping[str, File], site: HostedSite) -> Millis:

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import TypeAlias
 
 from server.edge.header_rules import HeaderRules, compile_headers
+from server.edge.hosted import find_files
 from server.edge.redirects import Redirects, compile_redirects
 from server.edge.rule_lines import MAX_FILE
 from storage.blobs import BlobStore
@@ -52,9 +53,9 @@ def rule_files(prefix: str) -> dict[str, str]:
 
 
 async def find_sources(metadata: EdgeMetadata, site: HostedSite) -> Sources:
-    """What a site's rule files hold. Raises `Unavailable`."""
+    """What a site's rule files hold. Raises `Unavailable`, `Refusal` (`trees.find_files`)."""
     kinds = rule_files(site.prefix)
-    found = await metadata.find_files(site.space_id, kinds, site.files_revision)
+    found = await find_files(metadata, site, kinds)
     # A file that is gone changed something when it went.
     changes = [file.modified_at if file.removed_at is None else file.removed_at for file in found.values()]
     live = {kinds[path]: file.digest for path, file in found.items() if file.to_revision is None}

@@ -40,7 +40,7 @@ class RuleBook:
 
     def find_nowait(self, site: HostedSite) -> SiteRules | None:
         """The rules if they are at hand, else None."""
-        sources = self._sources.get((site.id, site.version))
+        sources = self._sources.get((site.key, site.version))
         if sources is None:
             return None
         redirects, headers = self._kept(REDIRECTS, sources.redirects), self._kept(HEADERS, sources.headers)
@@ -50,7 +50,7 @@ class RuleBook:
 
     async def find(self, site: HostedSite) -> SiteRules:
         """The rules. Raises `Corrupt`, `Unavailable`."""
-        key = site.id, site.version
+        key = site.key, site.version
         sources = self._sources.get(key)
         if sources is None:
             sources = self._sources[key] = await self._finding.join(key, lambda: find_sources(self._metadata, site))

@@ -35,6 +35,12 @@ class Tree:
         """See `EdgeMetadata`."""
         return self.find_nowait(paths)
 
+    async def find_deployed_files(
+        self, space_id: str, deployment_id: str, paths: Collection[str]
+    ) -> Mapping[str, File | None]:
+        """Nothing: a site that is looked up here shows this tree, not a deployment's."""
+        return {}
+
     def find_nowait(self, paths: Collection[str]) -> dict[str, File]:
         """Those of `paths` that there are."""
         return {

@@ -22,12 +22,20 @@ _CONDITIONS = {
 }
 
 
+_ADMISSIONS = {
+    303: "The preview is private, and the link opens it: the visitor gets a cookie, and is led to the same address.",
+    403: "The preview is private, and neither a link nor a cookie opens it.",
+}
+
+
 def sentences(known: Explanation) -> Iterator[str]:
     """In the order in which it was decided."""
     if known.refused is not None:
         yield f"The request is refused: {known.refused}."
     elif known.status is None:
         yield f"{known.host} does not lead to this site."
+    elif known.admission is not None:
+        yield _ADMISSIONS[known.admission]
     elif known.decision is None:
         yield "The method is answered without looking for a file."
     else:
@@ -37,6 +45,8 @@ def sentences(known: Explanation) -> Iterator[str]:
 
 
 def _decided(known: Explanation, decision: Decision) -> Iterator[str]:
+    if known.answered_by is not None and known.answered_by.preview is not None:
+        yield f"The host is of a preview: it shows {known.answered_by.preview.deployment_id}, whatever is live."
     yield _looked_up(decision.lookups[0])
     if decision.outcome is not None:
         yield f"Line {decision.outcome.rule.line} of _redirects applies: {why(decision.outcome, decision.lookups[0])}."
@@ -63,6 +73,11 @@ def _looked_up(lookup: Lookup) -> str:
     if lookup.error_page is not None:
         return f"{lookup.path} is the site's error page, which is an error by its own address, too."
     match lookup.found:
+        case Found(file) if lookup.lost:
+            return (
+                f"{lookup.path} is answered by {file.path} from the previous tree: the last deployment has removed it,"
+                " and skew protection serves it a while longer to pages that are still open."
+            )
         case Found(file):
             return f"{lookup.path} is answered by {file.path}, the first that exists of: {tried}."
         case Redirect():

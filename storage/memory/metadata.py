@@ -16,6 +16,7 @@ from storage.memory.copies import CopyVerbs
 from storage.memory.deployments import DeploymentVerbs
 from storage.memory.nouns import find_by_alias, get, is_after, page, refuse_taken_alias
 from storage.memory.possessions import PossessionVerbs
+from storage.memory.previews import PreviewVerbs
 from storage.memory.tenants import MemoryTenants
 from storage.memory.tree import Tree, file_entry
 from storage.memory.variants import VariantVerbs
@@ -43,7 +44,9 @@ from storage.models import (
 from storage.widgets import Purge, Secret, SecretKind, Widget, WidgetSession
 
 
-class MemoryMetadata(MemoryTenants, CopyVerbs, PossessionVerbs, VariantVerbs, DeploymentVerbs, WidgetVerbs):
+class MemoryMetadata(
+    MemoryTenants, CopyVerbs, PossessionVerbs, VariantVerbs, DeploymentVerbs, PreviewVerbs, WidgetVerbs
+):
     """`clock` gives the time; `announce` is told the last revision of each write, before the verb returns."""
 
     def __init__(
@@ -59,6 +62,7 @@ class MemoryMetadata(MemoryTenants, CopyVerbs, PossessionVerbs, VariantVerbs, De
         self._domains: dict[str, str] = {}  # to the site's id
         self._uploaded_at: dict[tuple[str, Digest], Millis] = {}  # by workspace and content
         self._variants_revisions: dict[str, int] = {}  # by space; absent: 0
+        self._windows: dict[str, tuple[int, Millis]] = {}  # by space: the activation, and when its window is over
         self._deployments: dict[str, Deployment] = {}
         self._manifests: dict[str, Mapping[str, Blob]] = {}  # by deployment
         self._widgets: dict[str, Widget] = {}
@@ -83,7 +87,8 @@ class MemoryMetadata(MemoryTenants, CopyVerbs, PossessionVerbs, VariantVerbs, De
             if domain in self._domains:
                 site = self._sites[self._domains[domain]]
                 space = self._spaces[site.space_id]
-                return HostedSite.of(site, space.revision, self._variants_revisions.get(space.id, 0))
+                skew_revision, _ = self._windows.get(space.id, (None, 0))
+                return HostedSite.of(site, space.revision, self._variants_revisions.get(space.id, 0), skew_revision)
         return None
 
     async def find_files(self, space_id: str, paths: Collection[str], revision: int) -> Mapping[str, File]:
@@ -155,6 +160,7 @@ class MemoryMetadata(MemoryTenants, CopyVerbs, PossessionVerbs, VariantVerbs, De
             del self._deployments[deployment.id], self._manifests[deployment.id]
         del self._spaces[space_id], self._trees[space_id], self._settings_at[space_id]
         self._variants_revisions.pop(space_id, None)
+        self._windows.pop(space_id, None)
         self._record(audit.deleted(space, domains=audit.first(hosts), domainCount=len(hosts)))
         self._log("space.delete", hosts, space_id)
 
@@ -251,12 +257,17 @@ class MemoryMetadata(MemoryTenants, CopyVerbs, PossessionVerbs, VariantVerbs, De
 
     async def delete_tree(self, space_id: str, path: str, *, recursive: bool = True) -> int:
         space = get(self._spaces, "space", space_id)
-        ended = [file.path for file in self._trees[space_id].list_at(path) if recursive or file.path == path]
-        before = self._digests(space_id, audit.first(ended))
-        if self._publish(space, {}, ended):
-            self._record(audit.files_changed("delete", space, before, {}, len(ended)))
+        tree, revision = self._trees[space_id], self._next_revision()
+        ended = [file for file in tree.list_at(path) if recursive or file.path == path]
+        shown = self._shown(space_id, path, recursive=recursive)
+        before = {file.path: file.digest for file in (*ended, *shown)}
+        told = {name: before[name] for name in audit.first(before)}
+        tree.take_down(shown, revision, stamp(self._clock(), self._settings_at[space_id]))
+        if self._publish(space, {}, [file.path for file in ended]) or shown:
+            self._spaces[space_id] = replace(space, revision=revision)
+            self._record(audit.files_changed("delete", space, told, {}, len(before)))
             self._log("files.delete", space_id=space_id)
-        return len(ended)
+        return len(before)
 
     async def find_file(self, space_id: str, path: str) -> File | None:
         return self._trees.get(space_id, Tree()).find_live(path)
@@ -298,7 +309,7 @@ class MemoryMetadata(MemoryTenants, CopyVerbs, PossessionVerbs, VariantVerbs, De
         needed = {blob.digest for blob in self._manifests[deployment_id].values()}
         return sorted(needed - self._possessions[deployment.workspace_id].keys())
 
-    async def activate_deployment(self, deployment_id: str) -> Deployment:
+    async def activate_deployment(self, deployment_id: str, *, skew: Millis = 0) -> Deployment:
         deployment = get(self._deployments, "deployment", deployment_id)
         space = self._spaces[deployment.space_id]
         if deployment.revision == space.revision:
@@ -311,6 +322,7 @@ class MemoryMetadata(MemoryTenants, CopyVerbs, PossessionVerbs, VariantVerbs, De
             raise edits.changed_meanwhile(path, deployment.base)
         ended = [file.path for file in tree.list_live(deployment.prefix)] if deployment.mode == "replace" else ()
         self._publish(space, manifest, ended)
+        self._begin_skew(space.id, len(set(ended) - manifest.keys()), skew)
         revision = self._next_revision()
         activated = replace(deployment, revision=revision, activated_at=self._clock())
         self._deployments[deployment_id] = activated

@@ -56,6 +56,21 @@ class Tree:
         live = self.find_live(path)
         return [*([live] if live else []), *self.list_live(path)]
 
+    def list_ended(self, path: str, revision: int) -> list[File]:
+        """The files at `path` and below it that ended at `revision`, and that nothing has followed."""
+        start = f"{path}/" if path else ""
+        newest = [rows[-1] for _, rows in sorted(self._rows.items())]
+        return [
+            row for row in newest if row.to_revision == revision and (row.path == path or row.path.startswith(start))
+        ]
+
+    def take_down(self, ended: Collection[File], revision: int, now: Millis) -> None:
+        """Have each of `ended`, from `list_ended`, followed by a row that ends as it begins."""
+        for row in ended:
+            at = stamp(now, _changed_at(row))
+            gone = replace(row, from_revision=revision, to_revision=revision, modified_at=at, removed_at=at)
+            self._rows[row.path].append(gone)
+
     def list_level(self, folder: str) -> Iterator[Entry]:
         """The files and folders directly below `folder`, in no order."""
         start = len(folder) + 1 if folder else 0

@@ -127,6 +127,10 @@ class Database:
         self._reader = create_reader(url)
         self.edge = create_edge_reader(url)
 
+    def now(self) -> Millis:
+        """The time by the store's clock."""
+        return self._clock()
+
     def acting(self, actor: Actor) -> Database:
         """The same database, by way of which `actor` writes."""
         same = copy(self)

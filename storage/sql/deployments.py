@@ -10,10 +10,11 @@ from typing import Any
 from sqlalchemy import Select, bindparam, func, insert, or_, select
 
 from storage import audit, edits
-from storage.models import Blob, Deployment, Digest, NewDeployment, Page, PageQuery
+from storage.models import Blob, Deployment, Digest, Millis, NewDeployment, Page, PageQuery
 from storage.sql.database import Change, Verbs, whole
 from storage.sql.publish import begin_files, end_files, end_where, finish, is_below, newest, prepare
 from storage.sql.rows import DEPLOYMENT, SPACE, Reader
+from storage.sql.skew import begin_skew
 from storage.sql.sources import FILES, files_json
 from storage.sql.tables import deployment_files, deployments, files, spaces, workspace_blobs
 
@@ -144,7 +145,7 @@ class DeploymentVerbs(Verbs):
         return blobs
 
     @whole
-    async def activate_deployment(self, deployment_id: str) -> Deployment:
+    async def activate_deployment(self, deployment_id: str, *, skew: Millis = 0) -> Deployment:
         async with self._database.change() as change:
             deployment = await DEPLOYMENT.get(change, deployment_id)
             space = await SPACE.get(change, deployment.space_id)
@@ -152,10 +153,12 @@ class DeploymentVerbs(Verbs):
                 return deployment
             await _refuse(change, deployment)
             parameters = {**await prepare(change, space.id), "deployment": deployment_id}
+            removed = 0
             if deployment.mode == "replace":
                 dropping = end_where(is_below(files.c.path, deployment.prefix), _is_dropped)
-                await end_files(change, dropping, parameters)
+                removed = await end_files(change, dropping, parameters)
             await begin_files(change, _MANIFEST, parameters)
+            await begin_skew(change, space.id, removed, skew)
             activated = replace(deployment, revision=change.revision, activated_at=change.now)
             await change.update(deployments, DEPLOYMENT.values(activated))
             change.record(audit.updated(deployment, activated, "activate"))

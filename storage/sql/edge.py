@@ -6,7 +6,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from sqlalchemy import ColumnElement, FromClause, Row, and_, bindparam, func, or_, select, true, tuple_
+from sqlalchemy import ColumnElement, FromClause, Row, Table, and_, bindparam, case, func, or_, select, true, tuple_
 
 from storage.models import DEFAULT_INDEX, DEFAULT_NOT_FOUND, Change, File, HostedSite, Variant
 from storage.sql.database import Verbs
@@ -21,13 +21,19 @@ _CHANGES = (
     select(changes).where(changes.c.revision > bindparam("since")).order_by(changes.c.revision).limit(bindparam("most"))
 )
 
+# Of a `HostedSite`, what is its own.
+SITE_COLUMNS = (
+    *(sites.c[name] for name in ("id", "space_id", "domain", "prefix", "revision", "created_at", "settings_at")),
+    func.coalesce(sites.c.named_index, DEFAULT_INDEX).label("index"),
+    func.coalesce(sites.c.named_not_found, DEFAULT_NOT_FOUND).label("not_found"),
+)
+
 _SITES = (
     select(
-        *(sites.c[name] for name in ("id", "space_id", "domain", "prefix", "revision", "created_at", "settings_at")),
-        func.coalesce(sites.c.named_index, DEFAULT_INDEX).label("index"),
-        func.coalesce(sites.c.named_not_found, DEFAULT_NOT_FOUND).label("not_found"),
+        *SITE_COLUMNS,
         spaces.c.revision.label("files_revision"),
         spaces.c.variants_revision,
+        case((sites.c.skew_protection, spaces.c.skew_revision)).label("skew_revision"),
     )
     .join_from(sites, spaces, sites.c.space_id == spaces.c.id)
     .where(sites.c.domain.in_(bindparam("domains", expanding=True)))
@@ -62,22 +68,27 @@ _newest_revision = (
 )
 
 _FILE_FIELDS = tuple(FILE.field_names)
-_VARIANT = [getattr(variants.c, name).label(f"variant_{name}") for name in ("coding", "digest", "size")]
+VARIANT = [getattr(variants.c, name).label(f"variant_{name}") for name in ("coding", "digest", "size")]
 _workspace = select(spaces.c.workspace_id).where(spaces.c.id == bindparam("space")).scalar_subquery()
 
 
-def _with_variants(source: FromClause, digest: ColumnElement[str]) -> FromClause:
-    """`source` with each row once for each variant of its content, or once without any."""
-    same = and_(variants.c.workspace_id == _workspace, variants.c.source_digest == digest)
+def of_workspace(table: Table) -> ColumnElement[bool]:
+    """Whether a row of `table` is of the workspace that has the space of the parameter `space`."""
+    return table.c.workspace_id == _workspace
+
+
+def with_variants(source: FromClause, digest: ColumnElement[str]) -> FromClause:
+    """`source` with each row once for each variant of its content, which VARIANT tells, or once without any."""
+    same = and_(of_workspace(variants), variants.c.source_digest == digest)
     return source.outerjoin(variants, and_(same, variants.c.digest.is_not(None)))
 
 
 # One or two seeks in the primary key for each path, however many files the space and versions the path has, and one for
 # its variants. SQLite has no LATERAL; PostgreSQL might plan the other form as a scan of the space.
 _FILES = {
-    "postgresql": select(_newest, *_VARIANT).select_from(_with_variants(PATHS.join(_newest, true()), _newest.c.digest)),
-    "sqlite": select(*FILE.columns, *_VARIANT)
-    .select_from(_with_variants(files, files.c.digest))
+    "postgresql": select(_newest, *VARIANT).select_from(with_variants(PATHS.join(_newest, true()), _newest.c.digest)),
+    "sqlite": select(*FILE.columns, *VARIANT)
+    .select_from(with_variants(files, files.c.digest))
     .where(
         files.c.space_id == bindparam("space"),
         tuple_(files.c.path, files.c.from_revision).in_(select(PATHS.c.path, _newest_revision)),
@@ -121,7 +132,7 @@ class EdgeVerbs(Verbs):
         found: dict[str, File] = {}
         for row in rows:
             file = found.get(row.path) or _file(row, revision)
-            found[row.path] = file if row.variant_digest is None else _add_variant(file, row)
+            found[row.path] = file if row.variant_digest is None else add_variant(file, row)
         return found
 
     async def list_paths(self, space_id: str, folder: str, revision: int, after: str, limit: int) -> Sequence[str]:
@@ -147,6 +158,7 @@ def _file(row: Row[Any], revision: int) -> File:
     return file
 
 
-def _add_variant(file: File, row: Row[Any]) -> File:
+def add_variant(file: File, row: Row[Any]) -> File:
+    """`file` with the variant that `row` tells of."""
     variant = Variant(coding=row.variant_coding, digest=row.variant_digest, size=row.variant_size)
     return replace(file, variants=tuple(sorted((*file.variants, variant), key=lambda one: one.coding)))

@@ -13,6 +13,7 @@ from storage.sql.database import Verbs, whole
 from storage.sql.dialects import is_among, position_of
 from storage.sql.publish import begin_files, end_files, end_where, finish, is_below, possess, prepare
 from storage.sql.rows import FILE, SPACE, Reader, after, direction
+from storage.sql.skew import list_shown, take_down
 from storage.sql.sources import FILES, PATHS, files_json, paths_json
 from storage.sql.tables import files
 
@@ -54,7 +55,10 @@ class FileVerbs(Verbs):
             told = select(files.c.path, files.c.digest).where(*_is_live(space_id), where)
             rows = await change.rows(told.order_by(files.c.path).limit(audit.MAX_PATHS))
             before = {row.path: row.digest for row in rows}
-            count = await end_files(change, end_where(where), await prepare(change, space_id))
+            before |= await list_shown(change, space_id, where, audit.MAX_PATHS)
+            parameters = await prepare(change, space_id)
+            count = await take_down(change, where, parameters) + await end_files(change, end_where(where), parameters)
+            before = {path: before[path] for path in audit.first(before)}
             if count:
                 change.record(audit.files_changed("delete", space, before, {}, count))
                 await finish(change, space_id, "files.delete")

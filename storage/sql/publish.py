@@ -62,10 +62,10 @@ def is_below(path: ColumnElement[str], folder: str) -> ColumnElement[bool]:
 def end_where(*where: ColumnElement[bool]) -> Update:
     """End the live rows of which `where` is true."""
     ending = update(files).where(_IS_LIVE, *where)
-    return ending.values(to_revision=_revision, removed_at=_stamp(files.c.modified_at))
+    return ending.values(to_revision=_revision, removed_at=stamped(files.c.modified_at))
 
 
-def _stamp(earlier: ColumnElement[Millis]) -> ColumnElement[Millis]:
+def stamped(earlier: ColumnElement[Millis]) -> ColumnElement[Millis]:
     """`storage.clock.stamp(now, earlier)`; `earlier` may be null."""
     next_second = earlier - earlier % 1000 + 1000
     return case((next_second > _now, next_second), else_=_now)
@@ -94,7 +94,7 @@ def _begin(source: FromClause) -> Insert:
         _revision.label("from_revision"),
         last.c.digest,
         last.c.size,
-        case((last.c.to_revision == _revision, last.c.removed_at), else_=_stamp(last.c.removed_at)),
+        case((last.c.to_revision == _revision, last.c.removed_at), else_=stamped(last.c.removed_at)),
     ).where(or_(last.c.to_revision.is_(None), last.c.to_revision != _LIVE))
     return insert(files).from_select(["space_id", "path", "from_revision", "digest", "size", "modified_at"], begun)
 

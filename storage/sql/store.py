@@ -17,9 +17,11 @@ from storage.sql.failures import starting
 from storage.sql.files import FileVerbs
 from storage.sql.keys import KeyVerbs
 from storage.sql.possessions import PossessionVerbs
+from storage.sql.previews import PreviewVerbs
 from storage.sql.purges import PurgeVerbs
 from storage.sql.retention import RetentionVerbs
 from storage.sql.sites import SiteVerbs
+from storage.sql.skew import SkewVerbs
 from storage.sql.spaces import SpaceVerbs
 from storage.sql.variants import VariantVerbs
 from storage.sql.widgets import WidgetVerbs
@@ -28,6 +30,7 @@ from storage.sql.workspaces import WorkspaceVerbs
 
 class SqlMetadata(
     EdgeVerbs,
+    PreviewVerbs,
     CallVerbs,
     WorkspaceVerbs,
     KeyVerbs,
@@ -41,6 +44,7 @@ class SqlMetadata(
     RetentionVerbs,
     WidgetVerbs,
     PurgeVerbs,
+    SkewVerbs,
 ):
     """See `storage.metadata.MetadataStore`; made by `open_sql`."""
 

@@ -10,7 +10,20 @@ import json
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from sqlalchemy import BigInteger, Column, Dialect, ForeignKey, Index, Integer, MetaData, Table, Text, TypeDecorator
+from sqlalchemy import (
+    BigInteger,
+    Boolean,
+    Column,
+    Dialect,
+    ForeignKey,
+    Index,
+    Integer,
+    MetaData,
+    Table,
+    Text,
+    TypeDecorator,
+    true,
+)
 
 HEAD = "0006"
 
@@ -111,13 +124,18 @@ spaces = Table(
     Column("meta_labels", Text, nullable=False),  # `rows.meta_labels` of `meta`: what a filter looks in
     Column("revision", Number, nullable=False),
     Column("settings_at", Number, nullable=False),  # the latest `settings_at` that any of its sites had; 0: none
-    Column("variants_revision", Number, nullable=False, server_default="0"),  # when a live file last gained a variant
+    # when a live file last gained a variant, or a window of skew protection ended
+    Column("variants_revision", Number, nullable=False, server_default="0"),
+    Column("skew_revision", Number),  # of the activation whose removals are made up for; null: none is
+    Column("skew_ends_at", Number),  # null with it
     Column("created_at", Number, nullable=False),
     Column("updated_at", Number, nullable=False),
     Index("spaces_workspace", "workspace_id", "id"),
     Index("spaces_contact", "workspace_id", "contact_id", "id"),
     Index("spaces_alias", "workspace_id", "alias", unique=True),
 )
+_ENDS = spaces.c.skew_ends_at.is_not(None)
+Index("spaces_skew", spaces.c.skew_ends_at, sqlite_where=_ENDS, postgresql_where=_ENDS)
 
 sites = Table(
     "sites",
@@ -138,6 +156,8 @@ sites = Table(
     Column("created_at", Number, nullable=False),
     Column("updated_at", Number, nullable=False),
     Column("settings_at", Number),
+    Column("previews", Name, nullable=False, server_default="public"),
+    Column("skew_protection", Boolean, nullable=False, server_default=true()),
     Index("sites_space", "space_id", "id"),
     Index("sites_domain", "domain", unique=True),
     Index("sites_alias", "workspace_id", "alias", unique=True),

@@ -103,7 +103,7 @@ async def test_a_redirect_word_for_word(api: Api) -> None:
             "It is not kept in memory by its path: the rule's answer depends on the whole query.",
             "The answer is 301 Moved Permanently.",
         ],
-        "site": {"id": explain.site, "domain": "one.localhost", "prefix": "/app"},
+        "site": {"id": explain.site, "domain": "one.localhost", "prefix": "/app", "deployment": None},
         "host": {"name": "one.localhost", "site": explain.site},
         "path": "/old",
         "lookups": [
@@ -181,7 +181,8 @@ async def test_a_file_in_a_coding_with_the_site_s_headers(api: Api, setup: Setup
     ]
     assert answer["kept"] is True
     plain = await explain("/page.html", "accept-encoding: identity")
-    assert plain["file"] == {"path": "page.html", "coding": "identity", "digest": digest_of(PAGE), "size": 2300}
+    told = {"path": "page.html", "tree": "live", "coding": "identity", "digest": digest_of(PAGE), "size": 2300}
+    assert plain["file"] == told
     assert "It is sent as it is: of gzip the request allows none that is smaller." in plain["words"]
     assert "It is sent as it is: it has no other coding." in (await explain("/de"))["words"]
 

@@ -12,12 +12,13 @@ from server.control.app import create_app
 from server.control.auth import hash_secret
 from server.control.config import ControlConfig
 from server.doors.head import Head, find_head_end, parse_head
+from server.edge.hosted import find_hosted
 from server.edge.request import Refusal, read_request
 from server.edge.response import Response
 from storage.models import Site
 from tests.control.api import ROOT_SECRET, port_of, served
 from tests.support import corpus
-from tests.support.hosting import Hosting, memory_hosting
+from tests.support.hosting import PREVIEWS, Hosting, memory_hosting
 
 NOT_ASKED = frozenset(
     {"connection", "content-length", "transfer-encoding", "expect", "trailer"}
@@ -58,8 +59,7 @@ class Both:
         url = head.target.decode("latin-1")
         authority = url.split("/")[2] if "://" in url.partition("?")[0] else hosts[0]
         name = authority.rpartition("@")[2].partition(":")[0].lower().removesuffix(".")
-        wildcard = f"*.{name.partition('.')[2]}"
-        found = await self.hosting.metadata.find_site((name, wildcard))
+        found = await find_hosted(self.hosting.metadata, name, PREVIEWS.platform_domains)
         return None if found is None else await self.hosting.metadata.find_site_by_id(found.id)
 
     async def explain(self, site: Site, head: Head) -> tuple[int, list[tuple[str, str]]]:
@@ -95,6 +95,8 @@ async def both() -> AsyncIterator[Both]:
             root_key_hash=hash_secret(ROOT_SECRET.encode()),
             default_workspace_id="workspace_test",
             clock=hosting.clock.millis,
+            platform_domains=PREVIEWS.platform_domains,
+            preview_keys=PREVIEWS.keys,
         )
         headers = {"authorization": f"Bearer {ROOT_SECRET}"}
         async with (
@@ -125,4 +127,20 @@ async def test_what_is_explained_is_what_is_answered(both: Both) -> None:
             assert await both.explain(site, head) == (response.status, headers), case.name
             compared.add((case.name, response.status))
     assert len(compared) > 300
-    assert {status for _, status in compared} == {200, 206, 301, 302, 304, 308, 400, 404, 410, 412, 414, 416, 451}
+    assert {status for _, status in compared} == {
+        200,
+        206,
+        301,
+        302,
+        303,
+        304,
+        308,
+        400,
+        403,
+        404,
+        410,
+        412,
+        414,
+        416,
+        451,
+    }

@@ -28,6 +28,8 @@ FIELDS = (
     "prefix",
     "index",
     "notFound",
+    "previews",
+    "skewProtection",
     "files",
     "mode",
     "message",

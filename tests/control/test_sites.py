@@ -39,6 +39,8 @@ async def test_a_site_from_creation_to_deletion(api: Api) -> None:
         "prefix": "/app",
         "index": "index.html",
         "notFound": "404.html",
+        "previews": "public",
+        "skewProtection": True,
         "meta": {},
     }
     for ref in ("main-site", "@main-site"):

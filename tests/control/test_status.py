@@ -18,7 +18,8 @@ HERE = {
     "certificate": {"state": "none", "expiresAt": None},
     "workers": [{"name": "worker-0", "state": "serving", "applied": False}],
 }
-NONE = {**HERE, "problems": [], "unlisted": 0}
+PREVIEWS = {"access": "public", "host": "{deployment}--one.localhost"}
+NONE = {**HERE, "previews": PREVIEWS, "problems": [], "unlisted": 0}
 
 
 async def status(api: Api, space: str, site: str) -> dict[str, Any]:

@@ -153,6 +153,8 @@ EMPTY_SITE: dict[str, Any] = {
     "name": "",
     "description": "",
     "meta": {},
+    "previews": "public",
+    "skewProtection": True,
 }
 EMPTY_WORKSPACE: dict[str, Any] = {
     "alias": None,

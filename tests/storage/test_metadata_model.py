@@ -37,7 +37,10 @@ OPERATIONS = st.lists(
         st.tuples(st.just("wait"), st.sampled_from([1, 400, 2000])),
         st.tuples(st.just("set_prefix"), FOLDERS),
         st.tuples(st.just("deploy"), FILES, st.sampled_from(["replace", "merge"]), FOLDERS),
-        st.tuples(st.just("activate"), st.integers(0, 3)),
+        st.tuples(st.just("activate"), st.integers(0, 3), st.sampled_from([0, 300, 3000])),
+        st.tuples(st.just("end_skew")),
+        st.tuples(st.just("protect"), st.booleans()),
+        st.tuples(st.just("upload"), st.integers(0, 3)),
         st.tuples(st.just("code"), st.dictionaries(st.integers(0, 3), TRIES, max_size=2)),
     ),
     min_size=1,
@@ -90,11 +93,21 @@ class World:
         self._deployments.append(deployment.id)
         return replace(deployment, id="", space_id=""), list(await self._store.list_missing(deployment.id))
 
-    async def activate(self, number: int) -> Deployment | None:
+    async def activate(self, number: int, skew: int) -> Deployment | None:
         if number >= len(self._deployments):
             return None
-        deployment = await self._store.activate_deployment(self._deployments[number])
+        deployment = await self._store.activate_deployment(self._deployments[number], skew=skew)
         return replace(deployment, id="", space_id="")
+
+    async def end_skew(self) -> int:
+        return await self._store.end_skew()
+
+    async def protect(self, on: bool) -> Site:
+        site = await self._store.update_site(self._site, {"skew_protection": on})
+        return replace(site, id="", space_id="")
+
+    async def upload(self, number: int) -> None:
+        await self._store.put_blob("acme", make_blob(number))
 
     async def code(self, contents: dict[int, dict[Any, int | None]]) -> None:
         tries = {
@@ -122,7 +135,13 @@ class World:
         said.append(await self._store.list_uncoded((0, ""), 1000))
         hosted = await self._store.find_site(["a.example"])
         assert hosted
-        said.append(hosted.version)
+        said.append((hosted.version, hosted.skew_revision))
+        for deployment in self._deployments:
+            said.append(await self._store.find_deployed_files(self._space, deployment, sorted(paths | {"a", "a/a"})))
+            preview = await self._store.find_preview(deployment[11:], domain="a.example")
+            assert preview
+            assert preview.preview
+            said.append(replace(preview, id="", space_id="", preview=replace(preview.preview, deployment_id="")))
         said.append([(change.revision, change.kind, change.hosts) for change in await self._store.list_changes(0)])
         return said
 

@@ -15,7 +15,7 @@ r"""Wire cases as files: a request, dashed lines, what has to come back. Adding 
 
 Lines of a request end in CRLF. `\xNN` and `\n` and the like stand for odd bytes, `{{a*9}}` for a repetition,
 `{{etag a.txt}}` for the entity tag of a file of the site that Host names, `{{size a.txt}}` for its size,
-`{{sha-256 a.txt}}` for its digest as Repr-Digest gives it.
+`{{sha-256 a.txt}}` for its digest as Repr-Digest gives it, `{{pass ID}}` for a pass to the preview of a deployment.
 `a.txt|gzip` is that file in a coding. In an answer
 
     name: value   is a header, to the letter; a value that ends in "..." begins so. Other headers may be there.
@@ -37,22 +37,27 @@ import hashlib
 import re
 import tomllib
 from base64 import b64encode
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
-from typing import Literal, TypeAlias
+from typing import Literal, TypeAlias, cast
+from unittest.mock import patch
 
 from server.compression import make_variants
 from server.compressor import Compressor
 from server.edge.response import etag_of
+from storage.ids import new_id
 from storage.memory import MemoryBlobs
-from storage.models import CODINGS, Blob, Coding, NewSite
-from tests.support.hosting import Hosting, digest_of, one_chunk
+from storage.models import CODINGS, Blob, Coding, Mode, NewSite
+from tests.support.hosting import NOW, PREVIEWS, Hosting, digest_of, one_chunk
 
 CORPUS = Path(__file__).parent.parent / "corpus"
 HARDENED = "[hardened] "
-_MARK = re.compile(r"\{\{(?:(?P<text>[^{}*]+)\*(?P<count>\d+)|(?P<fact>etag|size|sha-256) (?P<file>[^{}]+))\}\}")
+PASSES_END = NOW + 3600
+_MARK = re.compile(r"\{\{(?:(?P<text>[^{}*]+)\*(?P<count>\d+)|(?P<fact>etag|size|sha-256|pass) (?P<file>[^{}]+))\}\}")
 _ESCAPE = re.compile(r"\\(?:x([0-9a-f]{2})|([nrt]))")
 _ESCAPES = {"n": "\n", "r": "\r", "t": "\t"}
 
@@ -129,16 +134,49 @@ async def fill(hosting: Hosting) -> None:
     for domain, site in sites().items():
         space = str(site.get("space", domain))
         space_id = await hosting.publish(space, contents(site))
-        await hosting.metadata.create_site(
-            NewSite(
-                space_id=space_id,
-                domain=domain,
-                prefix=str(site.get("prefix", "")),
-                named_index=str(site["index"]) if "index" in site else None,
-                named_not_found=str(site["not_found"]) if "not_found" in site else None,
+        with _known_id(site):
+            await hosting.metadata.create_site(
+                NewSite(
+                    space_id=space_id,
+                    domain=domain,
+                    prefix=str(site.get("prefix", "")),
+                    named_index=str(site["index"]) if "index" in site else None,
+                    named_not_found=str(site["not_found"]) if "not_found" in site else None,
+                    previews="private" if site.get("previews") == "private" else "public",
+                )
             )
-        )
-    await Compressor(hosting.metadata, hosting.blobs, hosting.node).work()
+    compressor = Compressor(hosting.metadata, hosting.blobs, hosting.node)
+    await compressor.work()
+    for domain, site in sites().items():
+        space = str(site.get("space", domain))
+        for deployment in _deployments(site):
+            await _deploy(hosting, space, deployment)
+        for path in cast(list[str], site.get("taken_down", [])):
+            await hosting.metadata.delete_tree(hosting.spaces[space], path)
+    await compressor.work()
+
+
+async def _deploy(hosting: Hosting, space: str, deployment: dict[str, object]) -> None:
+    mode: Mode = "merge" if deployment.get("mode") == "merge" else "replace"
+    with _known_id(deployment):
+        made = await hosting.draft(space, contents(deployment), mode=mode)
+    if deployment.get("active"):
+        await hosting.metadata.activate_deployment(made.id, skew=3_600_000)
+
+
+def _deployments(site: dict[str, object]) -> list[dict[str, object]]:
+    return cast(list[dict[str, object]], site.get("deployments", []))
+
+
+@contextmanager
+def _known_id(told: dict[str, object]) -> Iterator[None]:
+    """What is made meanwhile has the id that it is told to have, for cases that name it; or else a new one."""
+    with patch("storage.edits.new_id", lambda made: _id(made, str(told["id"])) if "id" in told else new_id(made)):
+        yield
+
+
+def _id(kind: str, digits: str) -> str:
+    return f"{kind}_{digits:0<38}"
 
 
 def headings() -> dict[str, str]:
@@ -228,6 +266,9 @@ def _content(name: str, domain: str) -> bytes:
 def _expand(found: re.Match[str], domain: str) -> str:
     if found["text"]:
         return found["text"] * int(found["count"])
+    if found["fact"] == "pass":
+        owner = next(site for site in sites().values() for each in _deployments(site) if each["id"] == found["file"])
+        return PREVIEWS.sign(_id("site", str(owner["id"])), _id("deployment", found["file"]), PASSES_END)
     content = _content(found["file"], domain)
     match found["fact"]:
         case "size":

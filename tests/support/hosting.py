@@ -17,12 +17,13 @@ from typing import TypeAlias
 from server.doors.http1 import DEADLINES, Phase
 from server.doors.journal import Journal
 from server.edge.edge import Edge
+from server.edge.preview_access import Previews
 from server.listeners import edge_server, hypercorn_server
 from storage.blobs import BlobStore
 from storage.local import LocalBlobs
 from storage.memory import MemoryBlobs, MemoryMetadata
 from storage.metadata import MetadataStore
-from storage.models import Blob, NewSite, NewSpace, Site
+from storage.models import Blob, Deployment, Millis, Mode, NewDeployment, NewSite, NewSpace, Site
 from storage.sql import migrate, open_sql
 
 NOW = 1_790_000_000  # Mon, 21 Sep 2026 14:13:20 GMT: the time at every test's edge
@@ -73,6 +74,23 @@ class Hosting:
         await self.metadata.put_files(self.spaces[space], stored, delete=delete)
         return self.spaces[space]
 
+    async def deploy(
+        self, space: str, files: Mapping[str, bytes], *, mode: Mode = "replace", prefix: str = "", skew: Millis = 0
+    ) -> Deployment:
+        """Activate a new deployment of a space that is there."""
+        deployment = await self.draft(space, files, mode=mode, prefix=prefix)
+        return await self.metadata.activate_deployment(deployment.id, skew=skew)
+
+    async def draft(
+        self, space: str, files: Mapping[str, bytes], *, mode: Mode = "replace", prefix: str = ""
+    ) -> Deployment:
+        """A new deployment whose contents are there."""
+        manifest = {path: await self.store(content) for path, content in files.items()}
+        for blob in manifest.values():
+            await self.metadata.put_blob("workspace_test", blob)
+        new = NewDeployment(space_id=self.spaces[space], files=manifest, mode=mode, prefix=prefix)
+        return await self.metadata.create_deployment(new)
+
     async def store(self, content: bytes) -> Blob:
         return await self.blobs.put(one_chunk(content))
 
@@ -83,7 +101,20 @@ class Hosting:
 
 
 Fill: TypeAlias = Callable[[Hosting], Awaitable[None]]
+PREVIEWS = Previews(platform_domains=("pages.test",), keys=(b"a key for tests",))
 CACHE_BYTES = 16 * 1024 * 1024
+
+
+def new_edge(hosting: Hosting, cache_bytes: int = CACHE_BYTES) -> Edge:
+    """One more edge over the same stores, that has seen nothing yet."""
+    return Edge(
+        hosting.metadata,
+        hosting.blobs,
+        hosting.node,
+        cache_bytes=cache_bytes,
+        clock=hosting.clock,
+        previews=PREVIEWS,
+    )
 
 
 @asynccontextmanager
@@ -92,7 +123,7 @@ async def memory_hosting(cache_bytes: int = CACHE_BYTES) -> AsyncIterator[Hostin
     clock, node = Clock(), LatestRevision()
     metadata = MemoryMetadata(clock=clock.millis, announce=node.raise_revision)
     blobs = MemoryBlobs()
-    edge = Edge(metadata, blobs, node, cache_bytes=cache_bytes, clock=clock)
+    edge = Edge(metadata, blobs, node, cache_bytes=cache_bytes, clock=clock, previews=PREVIEWS)
     yield Hosting(metadata, blobs, edge, clock, node)
 
 
@@ -101,7 +132,7 @@ async def file_hosting(directory: Path, cache_bytes: int = CACHE_BYTES) -> Async
     """One whose blobs are files in a new directory; the rest is as in `memory_hosting`."""
     async with memory_hosting(cache_bytes) as hosting:
         hosting.blobs = LocalBlobs(directory)
-        hosting.edge = Edge(hosting.metadata, hosting.blobs, hosting.node, cache_bytes=cache_bytes, clock=hosting.clock)
+        hosting.edge = new_edge(hosting, cache_bytes)
         yield hosting
 
 
@@ -112,7 +143,7 @@ async def sql_hosting(url: str, directory: Path, cache_bytes: int = CACHE_BYTES)
     await migrate(url)
     metadata = await open_sql(url, clock=clock.millis, announce=node.raise_revision)
     blobs = LocalBlobs(directory)
-    edge = Edge(metadata, blobs, node, cache_bytes=cache_bytes, clock=clock)
+    edge = Edge(metadata, blobs, node, cache_bytes=cache_bytes, clock=clock, previews=PREVIEWS)
     try:
         yield Hosting(metadata, blobs, edge, clock, node)
     finally:

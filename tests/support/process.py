@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import select
@@ -132,6 +133,26 @@ class Serve:
             headers={"content-type": "application/octet-stream"},
         )
         assert response.status_code == 200, response.text
+
+    def draft(self, space: str, files: dict[str, bytes], **fields: object) -> str:
+        """A deployment whose contents are all uploaded; its id."""
+        contents = {hashlib.sha256(content).hexdigest(): content for content in files.values()}
+        manifest = {
+            path: {"digest": hashlib.sha256(content).hexdigest(), "size": len(content)}
+            for path, content in files.items()
+        }
+        made = self.post(f"space/{space}/deployment/create", {"files": manifest, **fields})
+        for digest in made["missing"]:
+            url = f"/api/v1/space/{space}/deployment/{made['id']}/blob/{digest}"
+            headers = {"content-type": "application/octet-stream"}
+            assert self.api.post(url, content=contents[digest], headers=headers).status_code == 200
+        return str(made["id"])
+
+    def deploy(self, space: str, files: dict[str, bytes], **fields: object) -> str:
+        """An active deployment; its id."""
+        deployment = self.draft(space, files, **fields)
+        self.post(f"space/{space}/deployment/{deployment}/activate")
+        return deployment
 
     def site(self, domain: str, files: dict[str, bytes]) -> tuple[str, str]:
         """A site on a space of its own; the ids of both."""

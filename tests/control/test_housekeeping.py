@@ -1,0 +1,31 @@
+"""What ends by itself."""
+
+from __future__ import annotations
+
+import pytest
+
+from server.control.housekeeping import end_windows
+from storage.errors import Unavailable
+from storage.memory import MemoryMetadata
+
+
+class Stop(BaseException):
+    """Ends a loop that nothing else does."""
+
+
+async def test_windows_are_ended_for_ever_and_whatever_happens(monkeypatch: pytest.MonkeyPatch) -> None:
+    outcomes = iter([500, 0, Unavailable("away"), RuntimeError("a mistake"), 1, 0])
+    seen: list[object] = []
+
+    class Watched(MemoryMetadata):
+        async def end_skew(self) -> int:
+            outcome = next(outcomes, Stop())
+            seen.append(outcome)
+            if isinstance(outcome, BaseException):
+                raise outcome
+            return outcome
+
+    monkeypatch.setattr("server.control.housekeeping.WINDOW_INTERVAL", 0)
+    with pytest.raises(Stop):
+        await end_windows(Watched())
+    assert len(seen) == 7
