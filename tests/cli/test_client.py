@@ -9,8 +9,9 @@ from typing import TypeAlias
 
 import pytest
 
-from server.cli.client import ATTEMPTS, FIRST_WAIT, LONGEST_WAIT, Client, Endpoint, is_local
+from server.cli.client import Client
 from server.cli.errors import ApiError, CliError
+from server.cli.transport import ATTEMPTS, FIRST_WAIT, LONGEST_WAIT, Endpoint, is_local
 
 Answer: TypeAlias = bytes | None  # None: the connection is cut instead
 

@@ -39,7 +39,9 @@ def test_version(run: Run) -> None:
     assert run("--version") == (0, f"spacelane {__version__}\n", "")
 
 
-@pytest.mark.parametrize("command", [[], ["serve"], ["demo"], ["deploy"], ["key", "create"]])
+@pytest.mark.parametrize(
+    "command", [[], *([*filter(None, (group, name))] for group, names in app.COMMANDS.items() for name in names)]
+)
 def test_help_teaches(run: Run, command: list[str]) -> None:
     code, out, _ = run(*command, "-h")
     assert code == 0
@@ -92,7 +94,7 @@ def test_deploy(run: Run, at: list[str], server: Serve, site: Path) -> None:
     code, out, err = run("deploy", site, "--domain", "First.localhost", "--message", "hello", *at)
     assert code == 0
     assert "Published  3 files, 13 bytes" in out
-    assert "Sent       13 bytes in" in out
+    assert "Sent       3 files, 13 bytes in" in out
     assert f"http://first.localhost:{server.edge_port}/" in out
     assert "Skipped .env: hidden" in err
     assert "Uploading 3 files: 100% (13 bytes of 13 bytes)" in err
@@ -129,8 +131,12 @@ def test_deploy_in_json(run: Run, at: list[str], server: Serve, tmp_path: Path) 
         "files": 2,
         "bytes": 8,
         "removed": [],
+        "live": True,
+        "previews": [],
+        "loss": None,
         "sentFiles": 1,
         "sentBytes": 4,
+        "savedBytes": 4,
         "warnings": ["There is no index.html, so the site's first page will be a 404."],
     }
     assert json.loads(run(*arguments)[1])["deployment"] is None

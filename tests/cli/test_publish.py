@@ -9,19 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from server.cli.client import Client
+from server.cli.client import Client, RemoteSite
 from server.cli.errors import ApiError, CliError
-from server.cli.publish import (
-    CHUNK,
-    MAX_ALIAS,
-    Outcome,
-    Target,
-    derive_alias,
-    find_place,
-    find_warnings,
-    normalise_domain,
-    publish,
-)
+from server.cli.names import MAX_ALIAS, derive_alias, normalise_domain
+from server.cli.publish import CHUNK, Outcome, Target, find_place, find_warnings, publish
 from server.cli.scan import scan
 from storage.models import NewSpace
 from tests.cli.conftest import Control, make_tree
@@ -198,9 +189,9 @@ async def test_what_somebody_made_meanwhile_is_used(control: Control, site: Path
 
 async def test_a_site_that_somebody_made_meanwhile(control: Control, site: Path) -> None:
     class Late(Client):
-        async def create_site(self, space_id: str, domain: str, prefix: str) -> str:
-            await super().create_site(space_id, domain, prefix)
-            return await super().create_site(space_id, domain, prefix)  # as after an answer that was lost
+        async def create_site(self, space_id: str, domain: str, prefix: str, alias: str | None) -> RemoteSite:
+            await super().create_site(space_id, domain, prefix, alias)
+            return await super().create_site(space_id, domain, prefix, alias)  # as after an answer that was lost
 
     async with Late(control.endpoint) as client:
         outcome = await publish(client, scan(site), MY, Uploading())
@@ -221,7 +212,7 @@ async def test_other_refusals_are_passed_on(control: Control, site: Path) -> Non
 async def test_a_key_that_may_not_make_sites(control: Control, site: Path) -> None:
     scopes = ["spaces:read", "spaces:write", "sites:read", "files:read", "files:write"]
     async with Client(control.endpoint) as client:
-        _, secret = await client.create_key("no sites", scopes, expires_at=None, dialect=None)
+        secret = (await client.post("key/create", {"name": "no sites", "scopes": scopes}, secret=True))["secret"]
     async with Client(replace(control.endpoint, key=secret)) as client:
         with pytest.raises(ApiError, match="sites:write"):
             await publish(client, scan(site), MY, Uploading())
@@ -267,15 +258,6 @@ async def test_looking_changes_nothing(control: Control, site: Path) -> None:
         outcome, _ = await deploy(control, site)
         place = await find_place(client, MY)
         assert (place.space_id, place.site) == (outcome.space_id, outcome.site)
-
-
-async def test_keys(control: Control) -> None:
-    async with Client(control.endpoint) as client:
-        key_id, secret = await client.create_key("ci", ["files:read"], expires_at=None, dialect="sdk")
-        key = await control.metadata.find_key(key_id)
-        assert key is not None
-        assert (key.name, key.scopes, key.dialect, key.expires_at) == ("ci", frozenset({"files:read"}), "sdk", None)
-        assert secret.startswith("sk-")
 
 
 def test_warns_of_a_missing_first_page(site: Path) -> None:
