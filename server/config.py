@@ -153,6 +153,12 @@ class Settings(BaseSettings):
     max_file_bytes: ByteSize = Field(
         default=ByteSize(5 * 1024**3), ge=1, description="The largest file that may be uploaded, such as 5GiB."
     )
+    max_archive_bytes: ByteSize = Field(
+        default=ByteSize(1024**3), ge=1, description="The largest archive that may be uploaded as a deployment."
+    )
+    max_unpacked_bytes: ByteSize = Field(
+        default=ByteSize(5 * 1024**3), ge=1, description="Bytes that the files of such an archive may have together."
+    )
     access_log: str = Field(
         default="access.log",
         min_length=1,
@@ -168,6 +174,12 @@ class Settings(BaseSettings):
         default=100, ge=1, description="Bad keys and tokens from one address, before it has to wait."
     )
     audit_days: int = Field(default=365, ge=1, description="Days for which the audit log is kept.")
+    deployments_kept: int = Field(
+        default=100, ge=0, description="Deployments of each space that are kept, however old they are."
+    )
+    deployment_days: int = Field(
+        default=90, ge=1, description="Days for which older ones are kept, and what files held before."
+    )
     blob_grace_hours: int = Field(
         default=24, ge=1, le=24 * 366, description="Hours for which contents that nothing refers to are kept."
     )

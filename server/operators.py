@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Coroutine
+from collections.abc import Collection, Coroutine
+from functools import partial
 
+from server.access_log import OFF, STANDARD_OUTPUT
 from server.certificate import read_certificate
+from server.config import Settings
 from server.control.app import create_app
 from server.control.config import ControlConfig, Readiness
 from server.control.housekeeping import keep_house
@@ -14,6 +17,7 @@ from server.node import NodeMap
 from server.root_key import LINK_KEY_FILE, read_root_key
 from server.stores import Stores
 from server.tasks import Task
+from server.traffic import Traffic, read_traffic
 
 
 def operators_server(task: Task, stores: Stores, node: NodeMap) -> tuple[Listener, Coroutine[object, object, None]]:
@@ -22,6 +26,9 @@ def operators_server(task: Task, stores: Stores, node: NodeMap) -> tuple[Listene
     config = ControlConfig(
         platform_domains=settings.platform_domains,
         max_file_bytes=settings.max_file_bytes,
+        max_archive_bytes=settings.max_archive_bytes,
+        max_unpacked_bytes=settings.max_unpacked_bytes,
+        scratch=settings.data_dir,
         requests_per_minute=settings.requests_per_minute,
         bad_credentials_per_minute=settings.bad_credentials_per_minute,
         audit_days=settings.audit_days,
@@ -32,9 +39,17 @@ def operators_server(task: Task, stores: Stores, node: NodeMap) -> tuple[Listene
         certificate=read_certificate(settings.tls_cert) if settings.tls_cert else None,
         visitors=settings.visitors,
         metrics=Metrics(node),
+        traffic=partial(_read_traffic, settings),
     )
     app = create_app(stores.metadata, stores.blobs, config)
     return control_server(app), keep_house(stores.metadata, config)
+
+
+def _read_traffic(settings: Settings, sites: Collection[str]) -> Traffic:
+    """Where there is a log that tells of sites."""
+    if settings.access_log in (OFF, STANDARD_OUTPUT) or settings.access_log_format != "json":
+        return Traffic()
+    return read_traffic(settings.data_dir / settings.access_log, sites)
 
 
 def _readiness(node: NodeMap) -> Readiness:

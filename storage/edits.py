@@ -203,6 +203,13 @@ def make_deployment(new: NewDeployment, space: Space, now: Millis) -> Deployment
     )
 
 
+def refuse_deletion(deployment: Deployment) -> None:
+    """Raises `Conflict` for a deployment that has been live: what was made live can be gone back to."""
+    if deployment.revision is not None:
+        message = "the deployment has been activated: it is kept as long as older ones are"
+        raise Conflict("deployment", "revision", str(deployment.revision), message)
+
+
 def required_files(site: Site, given: Collection[str] = ("prefix",)) -> list[tuple[str, str]]:
     """The named files that must exist where the fields `given` were given, as (the API's field, path in the space).
 

@@ -14,7 +14,6 @@ processes that share the directory over a network too. Ages are measured by the 
 from __future__ import annotations
 
 import asyncio
-import errno
 import fcntl
 import hashlib
 import os
@@ -29,13 +28,16 @@ from typing import TypeVar
 import aiofiles.os
 
 from storage.blobs import parse_digest
-from storage.errors import Corrupt, Invalid, OutOfSpace, TooLarge, Unavailable
+from storage.errors import Corrupt, Invalid, TooLarge, Unavailable
+from storage.medium import medium
 from storage.models import Blob, Digest
 
 CHUNK_BYTES = 256 * 1024
 LEFTOVER_SECONDS = 24 * 60 * 60  # a temporary file that nobody has written to for so long is a crash's
 
 LOCK_FILE = "lock"
+
+_WHAT = "the blob store"
 
 _FOLDERS = tuple(f"{number:02x}" for number in range(256))
 _SCRATCH = bytearray(1)
@@ -53,7 +55,7 @@ class LocalBlobs:
         self._directory = directory
         self._temporary = directory / "tmp"
         self._lock = directory / LOCK_FILE
-        with _medium():
+        with medium(_WHAT):
             directory.mkdir(mode=0o700, parents=True, exist_ok=True)
             # Made now, so that a put has one directory to flush and a missing one tells that the medium is gone.
             for name in ("tmp", *_FOLDERS):
@@ -86,7 +88,7 @@ class LocalBlobs:
 
     async def read(self, digest: Digest) -> bytes:
         path = self._path(digest)
-        with _medium(), _missing_is_corrupt(path):
+        with medium(_WHAT), _missing_is_corrupt(path):
             content = await _read_file(path)
         if content is None:
             raise Corrupt(f"blob {digest} does not match its digest")
@@ -151,7 +153,7 @@ class LocalReader:
 
     async def read(self, start: int, stop: int) -> AsyncIterator[bytes]:
         while start < stop:
-            with _medium():
+            with medium(_WHAT):
                 # Cancelled here, the thread may still read from a descriptor that is somebody else's by then: nobody
                 # gets to see what it read.
                 chunk = await _pread(self.fileno(), min(CHUNK_BYTES, stop - start), start)
@@ -320,7 +322,7 @@ _pread = aiofiles.os.wrap(os.pread)
 async def _run_to_end(function: Callable[..., T], *args: object) -> T:
     """`function` in a thread. Even when cancelled it returns no earlier than the thread does, so that whoever cleans up
     is alone; aiofiles has no such promise."""
-    with _medium():
+    with medium(_WHAT):
         work = asyncio.get_running_loop().run_in_executor(None, function, *args)
         try:
             return await asyncio.shield(work)
@@ -329,16 +331,6 @@ async def _run_to_end(function: Callable[..., T], *args: object) -> T:
                 with suppress(asyncio.CancelledError):
                     await asyncio.wait([work])
             raise
-
-
-@contextmanager
-def _medium() -> Iterator[None]:
-    """The disk's errors as ours, without the paths that theirs name."""
-    try:
-        yield
-    except OSError as exc:
-        kind = OutOfSpace if exc.errno in (errno.ENOSPC, errno.EDQUOT) else Unavailable
-        raise kind(f"the blob store failed: {exc.strerror or type(exc).__name__}") from exc
 
 
 @contextmanager

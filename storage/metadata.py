@@ -41,9 +41,23 @@ from storage.models import (
     Workspace,
     WorkspacePatch,
 )
+from storage.retention import RetentionStore
 
 
-class EdgeMetadata(Protocol):
+class FileFinder(Protocol):
+    """What it takes to decide on an answer."""
+
+    async def find_files(self, space_id: str, paths: Collection[str], revision: int) -> Mapping[str, File]:
+        """For each of `paths`, the newest row that had begun at `revision`, if there is one.
+
+        A row that had ended by then (`to_revision` ≤ `revision`) is a tombstone: it says when the path was removed. One
+        that ended later is returned as it stood: `to_revision` and `removed_at` None. Each has the variants that the
+        space's workspace has of its content now.
+        """
+        ...
+
+
+class EdgeMetadata(FileFinder, Protocol):
     """What the edge asks, and all it may ask: reads, each one indexed query."""
 
     async def get_revision(self) -> int:
@@ -58,21 +72,12 @@ class EdgeMetadata(Protocol):
         """The site of the first of `domains` that has one, with its space's revisions as of the same instant."""
         ...
 
-    async def find_files(self, space_id: str, paths: Collection[str], revision: int) -> Mapping[str, File]:
-        """For each of `paths`, the newest row that had begun at `revision`, if there is one.
-
-        A row that had ended by then (`to_revision` ≤ `revision`) is a tombstone: it says when the path was removed. One
-        that ended later is returned as it stood: `to_revision` and `removed_at` None. Each has the variants that the
-        space's workspace has of its content now.
-        """
-        ...
-
     async def list_paths(self, space_id: str, folder: str, revision: int, after: str, limit: int) -> Sequence[str]:
         """The first `limit` paths behind `after`, sorted, of what was live below `folder` at `revision`."""
         ...
 
 
-class MetadataStore(EdgeMetadata, Protocol):
+class MetadataStore(EdgeMetadata, RetentionStore, Protocol):
     """Everything the control API asks."""
 
     async def close(self) -> None:
@@ -308,6 +313,10 @@ class MetadataStore(EdgeMetadata, Protocol):
         """Remember that the workspace has uploaded this content; again is harmless."""
         ...
 
+    async def put_blobs(self, workspace_id: str, blobs: Collection[Blob]) -> None:
+        """`put_blob` of each, in one transaction."""
+        ...
+
     async def release_blobs(self, before: Millis) -> int:
         """Let each workspace go of what it has not uploaded since `before` and nothing of its own refers to: no file,
         live or ended, and no deployment. How many possessions ended; what was made of them, variants, goes along.
@@ -341,6 +350,14 @@ class MetadataStore(EdgeMetadata, Protocol):
 
     async def list_missing(self, deployment_id: str) -> Sequence[Digest]:
         """The manifest's digests that the deployment's workspace does not possess, sorted, each once."""
+        ...
+
+    async def read_manifest(self, deployment_id: str) -> Mapping[str, Blob]:
+        """The manifest by path, as it was given; nothing if there is no such deployment."""
+        ...
+
+    async def read_tree(self, space_id: str, limit: int) -> Mapping[str, Blob]:
+        """What is live, by path, as of one instant: the first `limit` files in code-point order."""
         ...
 
     async def activate_deployment(self, deployment_id: str) -> Deployment:

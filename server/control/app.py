@@ -14,6 +14,7 @@ from starlette.routing import Route
 from server.control import (
     audit,
     deployments,
+    diff,
     errors,
     explain,
     files,
@@ -22,6 +23,7 @@ from server.control import (
     reference,
     sites,
     spaces,
+    upload,
     workspaces,
 )
 from server.control.auth import Authenticator
@@ -50,6 +52,8 @@ RESOURCES = (
     files.router,
     files.signed_router,
     deployments.router,
+    upload.router,
+    diff.router,
     keys.router,
     workspaces.router,
     audit.router,

@@ -20,6 +20,7 @@ from urllib.parse import unquote_to_bytes
 from pydantic_core import from_json
 from starlette.requests import Request
 
+from server.control import multipart
 from server.control.envelope import body_may_exceed
 from server.control.errors import ApiError, Detail, bad_request
 from storage.errors import Invalid, TooLarge
@@ -64,6 +65,16 @@ async def read_stream(request: Request, limit: int) -> AsyncIterator[bytes]:
                 raise TooLarge(limit)
             if chunk:
                 yield chunk
+
+
+def read_upload(request: Request, limit: int) -> AsyncIterator[bytes]:
+    """The content that is uploaded, as the body or as its form's one part; raises 413 or `Invalid`, here and later."""
+    if media_type(request) != multipart.FORM:
+        check_length(request, limit)
+        return read_stream(request, limit)
+    limit += multipart.MAX_OVERHEAD
+    check_length(request, limit)
+    return multipart.read_file(read_stream(request, limit), request.headers["content-type"])
 
 
 class JsonBody(NamedTuple):

@@ -21,7 +21,7 @@ from storage import edits
 from storage.blobs import BlobStore
 from storage.errors import NotFound
 from storage.metadata import MetadataStore
-from storage.models import Blob, Deployment, Key, Site, Space, Workspace
+from storage.models import Blob, Coding, Deployment, Key, Site, Space, Workspace
 
 _ID = re.compile(r"[a-z]+_[0-9a-z]{38}")  # storage.ids; anything else is not worth a query
 
@@ -34,6 +34,7 @@ class Call:
     blobs: BlobStore
     config: ControlConfig
     turns: asyncio.Semaphore  # of large JSON bodies, see `bodies.open_json`
+    heavy: asyncio.Semaphore  # of what keeps a processor busy for long
     caller: Caller
     workspace: Workspace  # the caller's
 
@@ -46,10 +47,13 @@ class Call:
 
     async def compress(self, path: str, blob: Blob) -> None:
         """Make what variants a file's first visitors shall find: gzip, which is quick. The rest is done later."""
-        codings = [coding for coding in codings_for(path, blob.size) if coding == "gzip"]
-        if codings:
-            variants = await make_variants(self.blobs, blob, codings)
+        if variants := await self.make_variants(path, blob):
             await self.metadata.put_variants(self.caller.workspace_id, {blob.digest: variants})
+
+    async def make_variants(self, path: str, blob: Blob) -> dict[Coding, Blob | None]:
+        """The variants that `compress` makes, before anything is noted of them."""
+        codings = [coding for coding in codings_for(path, blob.size) if coding == "gzip"]
+        return await make_variants(self.blobs, blob, codings) if codings else {}
 
     def check_workspace(self, workspace_id: str, kind: str) -> None:
         """Raises 401, as the product text has it, for what belongs to another workspace."""
@@ -122,9 +126,14 @@ class Call:
         Not the last word: what is stored is judged with the write itself. But it spares both sides the upload.
         """
         length = request.headers.get("content-length", "")
-        if self.workspace.max_bytes is not None and length.isdecimal():
+        if length.isdecimal():
+            await self.check_room_for(int(length))
+
+    async def check_room_for(self, size: int) -> None:
+        """As `check_room`, for `size` bytes more."""
+        if self.workspace.max_bytes is not None:
             usage = await self.metadata.measure_workspace(self.workspace.id)
-            edits.check_quota(edits.BYTES, self.workspace, usage.bytes + int(length))
+            edits.check_quota(edits.BYTES, self.workspace, usage.bytes + size)
 
 
 def _parse_alias_ref(ref: str) -> str | None:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 
 from server.certificate import Certificate
 from server.control.dns import Directory
 from server.metrics import Metrics
+from server.traffic import Traffic
 from storage.clock import now_ms
 from storage.models import Millis
 
@@ -32,6 +34,10 @@ def _always_ready() -> Readiness:
     return Readiness(ready=True)
 
 
+def _unknown_traffic(sites: Collection[str]) -> Traffic:
+    return Traffic()
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ControlConfig:
     """Sizes are in bytes; `root_key_hash` is the SHA-256 (hexadecimal) of a key that may do everything in
@@ -46,6 +52,9 @@ class ControlConfig:
     bad_credentials_per_minute: int = 100
     audit_days: int = 365
     max_large_json_bytes: int = 16 * MIB  # deployment manifests, and files sent as data URLs
+    max_archive_bytes: int = GIB  # of a deployment in one call
+    max_unpacked_bytes: int = 5 * GIB  # of its files together
+    scratch: Path | None = None  # where archives lie while they are read; None: where the system has such files
     root_key_hash: str | None = None
     token_secrets: tuple[str, ...] = field(default_factory=lambda: (secrets.token_urlsafe(32),))
     link_key: bytes = field(default_factory=lambda: secrets.token_bytes(32))  # of links to files; secret
@@ -55,4 +64,5 @@ class ControlConfig:
     directory: Directory = field(default_factory=Directory)
     visitors: str | None = None  # the edge's address, such as http://127.0.0.1:8080, for tools that name a page
     metrics: Metrics = field(default_factory=Metrics)
+    traffic: Callable[[Collection[str]], Traffic] = _unknown_traffic  # of sites by id; reads a file
     clock: Callable[[], Millis] = now_ms

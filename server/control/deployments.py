@@ -13,11 +13,13 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from server.control import bodies
+from server.control.archives import MAX_FILES
 from server.control.call import CurrentCall
 from server.control.errors import MAX_DETAILS, Detail, bad_request, details_of
 from server.control.fields import Body, Description, Folder, NoFields
 from server.control.gate import BYTES, RECORDS, ControlRoute, declare
 from server.control.pagination import CurrentListQuery
+from server.control.problems import find_problems
 from server.control.records import answer_list
 from server.control.views import ActivatedView, DeploymentView, IdView, ListView, NewDeploymentView
 from storage.blobs import parse_digest
@@ -28,7 +30,6 @@ from storage.paths import join, parse_path
 router = APIRouter(route_class=ControlRoute, tags=["Deployments"])
 
 MAX_SIZE = 2**53 - 1  # bytes: what any JSON parser can carry
-MAX_FILES = 100_000  # of a manifest
 
 
 DIGEST = Field(json_schema_extra={"pattern": "^[0-9a-f]{64}$"})
@@ -98,6 +99,12 @@ def _validate(files: Mapping[str, Any]) -> Iterator[tuple[str, ManifestFile]]:
         raise bad_request(details[:MAX_DETAILS])
 
 
+def check_base(mode: Mode, base: int | None) -> None:
+    """Raises `Invalid` where it would mean nothing."""
+    if base is not None and mode != "merge":
+        raise Invalid("base", "is for the mode merge: leave it out, since replace depends on nothing that was there")
+
+
 @router.post("/space/{spaceId}/deployment/create", **declare("files:write", NewDeploymentView, large_body=True))
 async def create_deployment(spaceId: str, body: NewDeploymentFields, call: CurrentCall) -> Response:
     """Begin a deployment. Nothing is visible until it is activated."""
@@ -105,8 +112,7 @@ async def create_deployment(spaceId: str, body: NewDeploymentFields, call: Curre
     # In a thread: a long manifest would hold up everybody else for a second.
     files = await asyncio.to_thread(parse_manifest, body.files, prefix, call.config.max_file_bytes)
     space = await call.get_space(spaceId)
-    if body.base is not None and body.mode != "merge":
-        raise Invalid("base", "is for the mode merge: leave it out, since replace depends on nothing that was there")
+    check_base(body.mode, body.base)
     new = NewDeployment(
         space_id=space.id, files=files, mode=body.mode, prefix=prefix, message=body.message or "", base=body.base
     )
@@ -164,7 +170,14 @@ async def upload_blob(spaceId: str, deploymentId: str, digest: str, request: Req
     "/space/{spaceId}/deployment/{deploymentId}/activate", **declare("files:write", ActivatedView, statuses=(409,))
 )
 async def activate_deployment(spaceId: str, deploymentId: str, body: NoFields, call: CurrentCall) -> Response:
-    """Publish a deployment, all of it at once. Activating an older one is a rollback."""
+    """Publish a deployment, all of it at once. Activating an older one is a rollback.
+
+    One of mode `replace` makes its files all there is below its prefix, whatever was uploaded there since; one of mode
+    `merge` puts its own files in place again, and leaves the others.
+    """
     deployment = await call.get_deployment(await call.get_space(spaceId), deploymentId)
     activated = await call.metadata.activate_deployment(deployment.id)
-    return call.answer(ActivatedView.model_validate(activated))
+    assert activated.revision is not None
+    problems, unlisted = await find_problems(call, activated.space_id)
+    view = ActivatedView(id=activated.id, revision=activated.revision, problems=problems, unlisted=unlisted)
+    return call.answer(view)

@@ -28,6 +28,14 @@ _ACME = {
     "updatedAt": _UPDATED,
 }
 
+_PROBLEM = {
+    "file": "public/_redirects",
+    "line": 3,
+    "text": "/a /b 999",
+    "reason": "999 is no status that a rule can give",
+    "leftOut": True,
+}
+
 PARAMETERS: Mapping[str, Any] = {
     "spaceId": "@docs",
     "siteId": "@manual",
@@ -54,6 +62,13 @@ PARAMETERS: Mapping[str, Any] = {
     "url": "/guide/?from=mail",
     "header": ["Accept-Language: de"],
     "method": "GET",
+    "mode": "replace",
+    "prefix": "/public",
+    "message": "Spring",
+    "strip": 1,
+    "activate": True,
+    "base": 41,
+    "against": _DEPLOYMENT,
 }
 
 EXAMPLES: Mapping[str, Any] = {
@@ -107,9 +122,7 @@ EXAMPLES: Mapping[str, Any] = {
         "dns": {"state": "found", "addresses": ["192.0.2.1"]},
         "certificate": {"state": "valid", "expiresAt": "2027-02-20T10:00:00.000Z"},
         "workers": [{"name": "worker-0", "state": "serving", "applied": True}],
-        "problems": [
-            {"file": "public/_redirects", "line": 3, "text": "/a /b 999", "reason": "no such status", "leftOut": True}
-        ],
+        "problems": [_PROBLEM],
         "unlisted": 0,
     },
     "ExplanationView": explanations.EXAMPLE,
@@ -136,7 +149,51 @@ EXAMPLES: Mapping[str, Any] = {
         "activatedAt": None,
     },
     "NewDeploymentView": {"id": _DEPLOYMENT, "missing": [_DIGEST], "base": 41},
-    "ActivatedView": {"id": _DEPLOYMENT, "revision": 42},
+    "ActivatedView": {"id": _DEPLOYMENT, "revision": 42, "problems": [_PROBLEM], "unlisted": 0},
+    "UploadView": {
+        "id": _DEPLOYMENT,
+        "revision": 42,
+        "fileCount": 120,
+        "byteCount": 4_500_000,
+        "newCount": 3,
+        "newBytes": 20_000,
+        "skipped": 1,
+        "problems": [],
+        "unlisted": 0,
+    },
+    "DiffView": {
+        "id": _DEPLOYMENT,
+        "against": None,
+        "added": {"total": 1, "items": [{"path": "public/team.html", "size": 512}]},
+        "changed": {"total": 0, "items": []},
+        "removed": {"total": 1, "items": [{"path": "public/about.html", "size": 512}]},
+        "broken": {
+            "total": 1,
+            "items": [
+                {
+                    "site": _SITE,
+                    "domain": "docs.example.com",
+                    "url": "/about",
+                    "also": ["/about.html"],
+                    "file": "public/about.html",
+                    "requests": 17,
+                }
+            ],
+        },
+        "moved": {
+            "total": 1,
+            "items": [
+                {
+                    "old": "public/about.html",
+                    "new": "public/team.html",
+                    "rules": ["/about /team 301", "/about.html /team 301"],
+                }
+            ],
+        },
+        "trafficSince": _CREATED,
+        "problems": [],
+        "unlisted": 0,
+    },
     "KeyView": {
         "id": _KEY,
         "name": "ci",

@@ -70,19 +70,14 @@ async def upload_file(spaceId: str, path: str, request: Request, call: CurrentCa
 
 async def _content(request: Request, call: Call) -> AsyncIterator[bytes]:
     """The uploaded file's chunks; judges what can be judged before they are read."""
-    limit = call.config.max_file_bytes
-    match bodies.media_type(request):
-        case bodies.JSON:
-            async with bodies.open_json(request, call.config.max_large_json_bytes, call.turns) as body:
-                return _once(await asyncio.to_thread(_data_url, body.value))
-        case multipart.FORM:
-            limit += multipart.MAX_OVERHEAD
-            bodies.check_length(request, limit)
-            return multipart.read_file(bodies.read_stream(request, limit), request.headers["content-type"])
-        case _:
-            bodies.check_length(request, limit)
-            await call.check_room(request)
-            return bodies.read_stream(request, limit)
+    media_type = bodies.media_type(request)
+    if media_type == bodies.JSON:
+        async with bodies.open_json(request, call.config.max_large_json_bytes, call.turns) as body:
+            return _once(await asyncio.to_thread(_data_url, body.value))
+    content = bodies.read_upload(request, call.config.max_file_bytes)
+    if media_type != multipart.FORM:
+        await call.check_room(request)
+    return content
 
 
 def _data_url(body: object) -> bytes:

@@ -38,6 +38,8 @@ from storage.errors import NotFound, QuotaExceeded
 from storage.metadata import MetadataStore
 from storage.models import Workspace
 
+HEAVY_AT_ONCE = 2  # archives and comparisons: each keeps a processor busy, and has all of a space's paths in memory
+
 # In the OpenAPI document.
 LARGE_BODY = "x-large-body"  # the larger of the two limits of JSON bodies applies
 CONFINABLE = "x-confinable"  # it is about no one space, and shows a token that is confined only what it may see
@@ -117,6 +119,7 @@ class Gate:
     rates: Rates
     authenticator: Authenticator
     turns: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(LARGE_AT_ONCE))  # of large JSON bodies
+    heavy: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(HEAVY_AT_ONCE))  # of long work
 
     async def open(self, request: Request, needs: Needs) -> None:
         """Let `request` in, as `request.state.call`; raises 401, 429, 403 or 400."""
@@ -133,6 +136,7 @@ class Gate:
             blobs=self.blobs,
             config=self.config,
             turns=self.turns,
+            heavy=self.heavy,
             caller=caller,
             workspace=workspace,
         )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
 from functools import partial
 from typing import Annotated, TypeAlias, cast
 
@@ -15,6 +14,7 @@ from server.control.config import ControlConfig
 from server.control.fields import Alias, Body, Description, Folder, MetaUpdate, Name, NamedFile, NoFields
 from server.control.gate import RECORDS, ControlRoute, declare
 from server.control.pagination import META_FILTER_PARAMETER, CurrentListQuery, MetaFilter
+from server.control.problems import find_problems
 from server.control.records import answer_list
 from server.control.views import (
     CertificateView,
@@ -22,13 +22,11 @@ from server.control.views import (
     IdView,
     ListView,
     NamedFileView,
-    ProblemView,
     SiteStatusView,
     SiteView,
     WorkerView,
 )
 from server.edge.hosts import parse_domain
-from server.edge.rule_files import compile_file, rule_files
 from storage.models import NewSite, Site, SitePatch
 from storage.paths import join
 
@@ -104,13 +102,7 @@ async def site_status(spaceId: str, siteId: str, call: CurrentCall) -> Response:
     site = await call.get_site(await call.get_space(spaceId), siteId)
     addresses = await call.config.directory.find(site.domain)
     named = [await _named(call, site, name) for name in (site.index, site.not_found)]
-    problems: list[ProblemView] = []
-    unlisted = 0
-    for path, kind in rule_files(site.prefix).items():
-        if file := await call.metadata.find_file(site.space_id, path):
-            compiled = await compile_file(call.blobs, kind, file.digest)
-            problems += [ProblemView(file=path, **asdict(problem)) for problem in compiled.problems]
-            unlisted += compiled.unlisted
+    problems, unlisted = await find_problems(call, site.space_id, [site])
     view = SiteStatusView(
         id=site.id,
         domain=site.domain,

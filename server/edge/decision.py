@@ -48,7 +48,7 @@ from server.edge.response import (
 )
 from server.edge.rule_files import SiteRules
 from server.edge.visitor import NO_INPUTS, Inputs, Visitor, is_navigation
-from storage.metadata import EdgeMetadata
+from storage.metadata import FileFinder
 from storage.models import Blob, File, HostedSite, Millis
 
 NO_FILE = page(404, "There is nothing at this address.")
@@ -159,7 +159,7 @@ def answer_to_method(method: str) -> Representation | None:
     return OPTIONS if method == "OPTIONS" else NOT_ALLOWED
 
 
-async def decide(metadata: EdgeMetadata, site: HostedSite, rules: SiteRules, path: str, request: Request) -> Decision:
+async def decide(metadata: FileFinder, site: HostedSite, rules: SiteRules, path: str, request: Request) -> Decision:
     """What answers GET of `path` (from `decode_path`). Raises `Unavailable`."""
     lookup = await _look_up(metadata, site, rules, path)
     inputs, outcome = consult(rules, path, request, exists=lookup.exists)
@@ -180,7 +180,7 @@ async def decide(metadata: EdgeMetadata, site: HostedSite, rules: SiteRules, pat
     return Decision((lookup, target), inputs, outcome, answer, keep=written_out and isinstance(answer, Shown))
 
 
-async def _look_up(metadata: EdgeMetadata, site: HostedSite, rules: SiteRules, path: str) -> Lookup:
+async def _look_up(metadata: FileFinder, site: HostedSite, rules: SiteRules, path: str) -> Lookup:
     wanted = candidates(path, site)
     files = await metadata.find_files(site.space_id, wanted.names(), site.files_revision)
     modified = max(last_change(wanted, files, site), rules.changed_at)

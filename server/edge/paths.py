@@ -106,10 +106,11 @@ def _error_pages(name: str, site: HostedSite) -> tuple[str, ...]:
 
 def _servable(site: HostedSite, *names: str) -> tuple[str, ...]:
     """Names that may ever be served, below the prefix: no rule file at the root, no dot segment but .well-known."""
-    return tuple(join(site.prefix, name) for name in names if name not in RULE_FILES and not _is_hidden(name))
+    return tuple(join(site.prefix, name) for name in names if name not in RULE_FILES and not is_hidden(name))
 
 
-def _is_hidden(name: str) -> bool:
+def is_hidden(name: str) -> bool:
+    """Whether a file of that name is never served, wherever it is: it has a segment that begins with a dot."""
     if not name.startswith(".") and "/." not in name:
         return False
     return any(segment.startswith(".") and segment != ".well-known" for segment in name.split("/"))

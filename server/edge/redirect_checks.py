@@ -1,12 +1,11 @@
-"""What can be told of a `_redirects` file without its site: rules that nothing reaches, and redirects without end.
+"""What can be told of the rules of a `_redirects` file: those that nothing reaches, and redirects without end.
 
-Both are advice and change nothing. They are exact about what they report as far as no file comes in between, and look
-no further than a bounded number of steps.
+Both are advice and change nothing, and look no further than a bounded number of steps.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from operator import attrgetter
 from typing import TypeAlias
@@ -72,9 +71,10 @@ class Loop:
         return f"redirects in a circle with lines {lines}: change one of them"
 
 
-def find_loops(rules: Iterable[Rule], every: Index, forced: Index) -> list[Loop]:
-    """Follows each redirect with a visitor for whom it is meant, through the very look-up that serves."""
-    walk = _Walk(every, forced)
+def find_loops(rules: Iterable[Rule], every: Index, forced: Index, is_file: Callable[[str], bool]) -> list[Loop]:
+    """Follows each redirect with a visitor for whom it is meant, through the very look-up that serves. `is_file` tells
+    whether a file answers a decoded path."""
+    walk = _Walk(every, forced, is_file)
     found: dict[tuple[int, ...], Loop] = {}
     for rule in rules:
         if rule.is_redirect and (loop := walk.follow(rule)):
@@ -82,18 +82,19 @@ def find_loops(rules: Iterable[Rule], every: Index, forced: Index) -> list[Loop]
     return list(found.values())
 
 
-_State: TypeAlias = tuple[str, str, frozenset[str], frozenset[str], bool]
+_State: TypeAlias = tuple[str, str, frozenset[str], frozenset[str]]
 
 
 class _Walk:
-    """Remembers every state that was reached, (path, query, cookies, languages, whether the path was written out).
+    """Remembers every state that was reached, (path, query, cookies, languages).
 
     From one that is known already leads no way to anything new, so that a chain is walked once however many enter it.
     """
 
-    def __init__(self, every: Index, forced: Index) -> None:
+    def __init__(self, every: Index, forced: Index, is_file: Callable[[str], bool]) -> None:
         self._every = every
         self._forced = forced
+        self._is_file = is_file
         self._seen: set[_State] = set()
         self._steps = 0
 
@@ -108,7 +109,7 @@ class _Walk:
             passed.append(hit.rule)
             target = hit.rule.target
             path, query = target.file_path(hit.values), target.query_with(hit.values, visitor.query)
-            state = (path, query, rule.cookies, rule.languages, not target.path.names)
+            state = (path, query, rule.cookies, rule.languages)
             if state in reached:
                 return Loop(_distinct(passed[reached[state] :]), endless=False)
             if len(passed) > MAX_HOPS:
@@ -118,18 +119,8 @@ class _Walk:
             self._seen.add(state)
             reached[state] = len(passed)
             visitor = replace(visitor, query=query)
-            hit = self._find(path, visitor, written_out=state[-1])
+            hit, _ = (self._forced if self._is_file(path) else self._every).find(path, visitor)
         return None
-
-    def _find(self, path: str, visitor: Visitor, *, written_out: bool) -> Hit | None:
-        """The next rule. A target that is written out is a file, unless a rule is there for just that path.
-
-        Without this, `/* /maintenance.html 302` would be taken for a loop.
-        """
-        hit, _ = self._every.find(path, visitor)
-        if hit is not None and written_out and hit.rule.pattern.path is None:
-            hit, _ = self._forced.find(path, visitor)
-        return hit
 
 
 def _sample(rule: Rule) -> tuple[Visitor, list[str]]:

@@ -11,9 +11,10 @@ has any one of its cookies, or accepts any one of its languages. All query match
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 
-from server.edge.redirect_checks import find_loops, find_shadow
+from server.edge.redirect_checks import Loop, find_loops, find_shadow
 from server.edge.redirect_index import MAX_CHECKED, Index
 from server.edge.redirect_rules import Rule, parse_rule
 from server.edge.rule_lines import Problem, Report, RuleError, read_lines
@@ -112,9 +113,12 @@ def compile_redirects(text: str) -> Redirects:
         rules.append(rule)
         for index in indexes:
             index.add(rule)
-    for loop in find_loops(rules, every, forced):
-        report.add(loop.rules[0].line, loop.rules[0].text, loop.reason, left_out=False)
     return _finish(rules, report, every, forced, len(text))
+
+
+def find_circles(redirects: Redirects, rules: Iterable[Rule], is_file: Callable[[str], bool]) -> list[Loop]:
+    """Where `rules`, some of the file's, lead visitors around without end; `is_file`: whether a file answers a path."""
+    return find_loops(rules, redirects._every, redirects._forced, is_file)
 
 
 def _check_room(rule: Rule, room: dict[bool, int], indexes: tuple[Index, ...]) -> None:

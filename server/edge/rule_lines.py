@@ -6,7 +6,7 @@ A line that cannot be understood costs its author that line, never the file: it 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 MAX_FILE = 512 * 1024  # characters; the longest file that the limits on rules make sense of is a fraction of it
@@ -33,11 +33,11 @@ class Problem:
 
 
 class Report:
-    """Collects problems while a file is compiled."""
+    """Collects problems while a file is compiled, or afterwards more than there were then."""
 
-    def __init__(self) -> None:
-        self._problems: list[Problem] = []
-        self.unlisted = 0
+    def __init__(self, problems: Iterable[Problem] = (), unlisted: int = 0) -> None:
+        self._problems = list(problems)
+        self.unlisted = unlisted
 
     def add(self, line: int, text: str, reason: str, *, left_out: bool = True) -> None:
         """One more; `text` is the line it is about."""

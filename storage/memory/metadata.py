@@ -13,6 +13,7 @@ from storage import audit, edits
 from storage.clock import now_ms, stamp
 from storage.errors import Conflict
 from storage.memory.copies import CopyVerbs
+from storage.memory.deployments import DeploymentVerbs
 from storage.memory.nouns import find_by_alias, get, is_after, page, refuse_taken_alias
 from storage.memory.possessions import PossessionVerbs
 from storage.memory.tenants import MemoryTenants
@@ -40,7 +41,7 @@ from storage.models import (
 )
 
 
-class MemoryMetadata(MemoryTenants, CopyVerbs, PossessionVerbs, VariantVerbs):
+class MemoryMetadata(MemoryTenants, CopyVerbs, PossessionVerbs, VariantVerbs, DeploymentVerbs):
     """`clock` gives the time; `announce` is told the last revision of each write, before the verb returns."""
 
     def __init__(

@@ -31,10 +31,13 @@ class PossessionVerbs:
         edits.check_quota(edits.BYTES, self._workspaces[workspace_id], sum(after.values()))
 
     async def put_blob(self, workspace_id: str, blob: Blob) -> None:
+        await self.put_blobs(workspace_id, [blob])
+
+    async def put_blobs(self, workspace_id: str, blobs: Collection[Blob]) -> None:
         if workspace_id not in self._workspaces:
             raise NotFound("workspace", workspace_id)
-        self._check_bytes(workspace_id, [blob])
-        self._possess(workspace_id, [blob])
+        self._check_bytes(workspace_id, blobs)
+        self._possess(workspace_id, blobs)
 
     async def release_blobs(self, before: Millis) -> int:
         released = 0

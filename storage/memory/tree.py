@@ -13,6 +13,10 @@ def _changed_at(row: File) -> Millis:
     return row.modified_at if row.removed_at is None else row.removed_at
 
 
+def _is_past(row: File, before: Millis) -> bool:
+    return row.removed_at is not None and row.removed_at < before and row.digest != ""
+
+
 class Tree:
     def __init__(self) -> None:
         self._rows: dict[str, list[File]] = {}
@@ -102,6 +106,17 @@ class Tree:
             if newest and max(newest.from_revision, newest.to_revision or 0) > revision:
                 return path
         return None
+
+    def forget(self, before: Millis) -> int:
+        """Forget the contents that ended before then, save that the last of a path did; how many."""
+        forgotten = 0
+        for path, rows in self._rows.items():
+            kept = [row for row in rows if not _is_past(row, before)]
+            forgotten += len(rows) - len(kept)
+            if _is_past(rows[-1], before):
+                kept.append(replace(rows[-1], digest="", size=0))
+            self._rows[path] = kept
+        return forgotten
 
     def digests(self) -> Iterator[Digest]:
         """Of every content that was ever live."""

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import sys
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from typing import Any
 
-from sqlalchemy import bindparam, func, insert, select
+from sqlalchemy import Select, bindparam, func, insert, or_, select
 
 from storage import audit, edits
 from storage.models import Blob, Deployment, Digest, NewDeployment, Page, PageQuery
@@ -13,9 +15,11 @@ from storage.sql.database import Change, Verbs, whole
 from storage.sql.publish import begin_files, end_files, end_where, finish, is_below, newest, prepare
 from storage.sql.rows import DEPLOYMENT, SPACE, Reader
 from storage.sql.sources import FILES, files_json
-from storage.sql.tables import deployment_files, deployments, files, workspace_blobs
+from storage.sql.tables import deployment_files, deployments, files, spaces, workspace_blobs
 
 _AT_ONCE = 10_000  # rows, the making of which keeps everybody else waiting for some ten milliseconds
+
+_READ_AT_ONCE = 5000  # rows, of which values are made within some ten milliseconds
 
 _of_deployment = deployment_files.c.deployment_id == bindparam("deployment")
 
@@ -52,6 +56,26 @@ _OF_WRONG_SIZE = (
     .select_from(_manifest_files)
     .where(_of_deployment, _known_size != deployment_files.c.size)
 )
+
+_READ_MANIFEST = (
+    select(deployment_files.c.path, deployment_files.c.digest, deployment_files.c.size)
+    .where(_of_deployment, deployment_files.c.path > bindparam("after"))
+    .order_by(deployment_files.c.path)
+    .limit(bindparam("most"))
+)
+# As of a revision, so that what is read in pieces is a whole.
+_READ_TREE = (
+    select(files.c.path, files.c.digest, files.c.size)
+    .where(
+        files.c.space_id == bindparam("space"),
+        files.c.path > bindparam("after"),
+        files.c.from_revision <= bindparam("revision"),
+        or_(files.c.to_revision.is_(None), files.c.to_revision > bindparam("revision")),
+    )
+    .order_by(files.c.path)
+    .limit(bindparam("most"))
+)
+_SPACE_REVISION = select(spaces.c.revision).where(spaces.c.id == bindparam("space"))
 
 _changed = newest(func.coalesce(files.c.to_revision, files.c.from_revision), deployment_files.c.path, deployment_files)
 _CHANGED_SINCE = select(func.min(deployment_files.c.path).label("path")).where(
@@ -97,6 +121,27 @@ class DeploymentVerbs(Verbs):
 
     async def list_missing(self, deployment_id: str) -> Sequence[Digest]:
         return await _list_missing(self._database, deployment_id)
+
+    async def read_manifest(self, deployment_id: str) -> Mapping[str, Blob]:
+        return await self._read_blobs(_READ_MANIFEST, {"deployment": deployment_id}, sys.maxsize)
+
+    async def read_tree(self, space_id: str, limit: int) -> Mapping[str, Blob]:
+        rows = await self._database.rows(_SPACE_REVISION, {"space": space_id})
+        if not rows:
+            return {}
+        return await self._read_blobs(_READ_TREE, {"space": space_id, "revision": rows[0].revision}, limit)
+
+    async def _read_blobs(self, statement: Select[Any], parameters: Mapping[str, Any], limit: int) -> dict[str, Blob]:
+        """In pieces: making values of many rows would keep everybody else waiting."""
+        blobs: dict[str, Blob] = {}
+        after = ""
+        while most := min(_READ_AT_ONCE, limit - len(blobs)):
+            rows = await self._database.rows(statement, {**parameters, "after": after, "most": most})
+            blobs |= {row.path: Blob(digest=row.digest, size=row.size) for row in rows}
+            if len(rows) < most:
+                break
+            after = rows[-1].path
+        return blobs
 
     @whole
     async def activate_deployment(self, deployment_id: str) -> Deployment:

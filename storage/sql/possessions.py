@@ -88,11 +88,14 @@ _WORKSPACES = (
 
 
 class PossessionVerbs(Verbs):
-    @whole
     async def put_blob(self, workspace_id: str, blob: Blob) -> None:
+        await self.put_blobs(workspace_id, [blob])
+
+    @whole
+    async def put_blobs(self, workspace_id: str, blobs: Collection[Blob]) -> None:
         async with self._database.transaction() as transaction:
             await WORKSPACE.get(transaction, workspace_id)
-            for piece in files_json({"": blob}):
+            for piece in files_json({blob.digest: blob for blob in blobs}):
                 await possess(transaction, workspace_id, FILES, {"files": piece})
 
     async def find_used_blobs(self, digests: Collection[Digest], *, possessed_since: Millis = 0) -> Set[Digest]:

@@ -17,6 +17,7 @@ from storage.sql.failures import starting
 from storage.sql.files import FileVerbs
 from storage.sql.keys import KeyVerbs
 from storage.sql.possessions import PossessionVerbs
+from storage.sql.retention import RetentionVerbs
 from storage.sql.sites import SiteVerbs
 from storage.sql.spaces import SpaceVerbs
 from storage.sql.variants import VariantVerbs
@@ -35,6 +36,7 @@ class SqlMetadata(
     PossessionVerbs,
     VariantVerbs,
     DeploymentVerbs,
+    RetentionVerbs,
 ):
     """See `storage.metadata.MetadataStore`; made by `open_sql`."""
 

@@ -71,7 +71,7 @@ async def test_a_deployment_from_creation_to_rollback(api: Api) -> None:
 
     answer = await api.post(f"space/{space}/deployment/{id}/activate")
     revision = answer.json()["revision"]
-    assert answer.json() == {"id": id, "revision": revision}
+    assert answer.json() == {"id": id, "revision": revision, "problems": [], "unlisted": 0}
     assert await api.paths(space) == ["app/copy.html", "app/index.html", "app/style.css", "outside.html"]
     deployment = await api.fetched(f"space/{space}/deployment/{id}/fetch")
     assert deployment["revision"] == revision > created["base"]
