@@ -21,7 +21,10 @@ from server.doors.journal import Journal
 from server.doors.log_format import FORMATS
 from server.edge.edge import Edge
 from server.edge.media_types import content_type
-from server.edge.rule_files import compile_file, rule_files
+from server.edge.rule_files import HEADERS, REDIRECTS, read_rules
+from server.edge.rule_lines import Problem
+from server.edge.rule_report import report
+from server.edge.trees import Tree
 from server.listeners import edge_server
 from server.reloading import HTML, Browsers, add_script, create_app
 from storage.memory import MemoryBlobs, MemoryMetadata
@@ -102,13 +105,21 @@ class Preview:
         return self._shown[path][0] if path in self._shown else None
 
     async def _find_problems(self) -> list[str]:
-        found = []
-        for path, kind in rule_files("").items():
-            if path in self._shown:
-                compiled = await compile_file(self._blobs, kind, self._shown[path][1].digest)
-                found += [f"{path}:{each.line}: {each.reason}" for each in compiled.problems]
-                found += [f"{path}: {compiled.unlisted} more problems"] if compiled.unlisted else []
+        site = await self._metadata.find_site([DOMAIN])
+        assert site is not None, "it is made before anything is published"
+        rules = await read_rules(self._metadata, self._blobs, site)
+        found: list[str] = []
+        if rules.redirects is not None:
+            tree = Tree({path: blob for path, (_, blob) in self._shown.items()})
+            found += _lines(REDIRECTS, *await report(tree, site, rules))
+        if rules.headers is not None:
+            found += _lines(HEADERS, rules.headers.problems, rules.headers.unlisted)
         return found
+
+
+def _lines(file: str, problems: Sequence[Problem], unlisted: int) -> list[str]:
+    more = [f"{file}: {unlisted} more problems"] if unlisted else []
+    return [f"{file}:{each.line}: {each.reason}" for each in problems] + more
 
 
 async def _read(file: Source) -> AsyncIterator[bytes]:

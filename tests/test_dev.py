@@ -94,8 +94,8 @@ def folder(tmp_path: Path) -> Path:
             "notes/index.html": "notes",
             "404.html": "lost",
             "style.css": "p {}",
-            "_redirects": "/old /notes/ 302\n/x nonsense\n",
-            "_headers": "/*\n  X-Mine: yes\n",
+            "_redirects": "/old /notes/ 302\n/x nonsense\n/y /nowhere\n",
+            "_headers": "/*\n  X-Mine: yes\n  ETag: mine\n",
         },
     )
 
@@ -105,7 +105,11 @@ async def test_a_folder_as_visitors_would_get_it(folder: Path) -> None:
     async with serving(folder) as told:
         first = await told.published.get()
         assert len(first.changed) == 6
-        assert [problem.partition(": ")[0] for problem in first.problems] == ["_redirects:2"]
+        assert [problem.partition(": ")[0] for problem in first.problems] == [
+            "_redirects:2",
+            "_redirects:3",
+            "_headers:3",
+        ]
         assert await told.get("/") == (200, b"<body>home" + TAG + b"</body>")
         assert await told.get("/", host="any.example:80") == (200, b"<body>home" + TAG + b"</body>")
         assert await told.get("/style.css") == (200, b"p {}")

@@ -47,6 +47,7 @@ COMMANDS: dict[str, dict[str, tuple[Callable[..., None], str]]] = {
     "deployments": {
         "list": (deployments.list_, deployments.LIST_EXAMPLES),
         "diff": (deployments.diff, deployments.DIFF_EXAMPLES),
+        "preview": (deployments.preview, deployments.PREVIEW_EXAMPLES),
         "activate": (deployments.activate, deployments.ACTIVATE_EXAMPLES),
         "rollback": (deployments.rollback, deployments.ROLLBACK_EXAMPLES),
     },

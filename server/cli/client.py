@@ -105,10 +105,10 @@ class Client(Transport):
         """What activating the deployment would change."""
         return await self.get(f"space/{space_id}/deployment/{segment(deployment_id)}/diff", **query)
 
-    async def list_previews(self, space_id: str, deployment_id: str, site: RemoteSite) -> list[str]:
-        """The URLs at which the deployment can be looked at as the site's, if the server has such."""
-        answer = await self.get(f"space/{space_id}/deployment/{deployment_id}/fetch")
-        return [each["url"] for each in answer.get("previews", ()) if each["siteId"] == site.id]
+    async def find_preview(self, space_id: str, site_id: str, deployment_id: str) -> str | None:
+        """The URL at which the deployment can be looked at as the site's; None if the server knows none."""
+        answer = await self.find(f"space/{space_id}/site/{site_id}/preview/{segment(deployment_id)}")
+        return str(answer["url"]) if answer else None
 
 
 def _site(item: Mapping[str, Any]) -> RemoteSite:

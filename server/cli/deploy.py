@@ -53,8 +53,8 @@ Prefix: TypeAlias = Annotated[
     typer.Option("--prefix", metavar="FOLDER", help="Folder of the space to publish to. Default: the site's own."),
 ]
 Message: TypeAlias = Annotated[str, typer.Option("--message", "-m", metavar="TEXT", help="A note for the history.")]
-Activate: TypeAlias = Annotated[
-    bool, typer.Option("--activate/--no-activate", help="Make it live, or leave it at a preview.")
+NoActivate: TypeAlias = Annotated[
+    bool, typer.Option("--no-activate", help="Leave it at a preview: visitors get what they got.")
 ]
 SpareUrls: TypeAlias = Annotated[
     bool, typer.Option("--fail-on-broken-urls", help="Stop before it is live if URLs would stop working: exit code 3.")
@@ -71,7 +71,7 @@ def deploy(
     space: SpaceOption = None,
     prefix: Prefix = None,
     message: Message = "",
-    activate: Activate = True,
+    no_activate: NoActivate = False,
     fail_on_broken_urls: SpareUrls = False,
     force: Force = False,
     dry_run: DryRun = False,
@@ -94,7 +94,7 @@ def deploy(
         prefix=prefix,
         message=message,
         force=force,
-        activate=activate,
+        activate=not no_activate,
         spare_urls=fail_on_broken_urls,
     )
     with console.working(f"Reading {directory}"):

@@ -61,7 +61,7 @@ def published(
         "prefix": outcome.site.prefix,
         "deployment": outcome.deployment_id,
         "live": outcome.is_live,
-        "previews": list(outcome.previews),
+        "preview": outcome.preview,
         "loss": outcome.loss,
         "sentFiles": outcome.sent_files,
         "sentBytes": outcome.sent_bytes,
@@ -71,7 +71,7 @@ def published(
     removed = _removed_rows("Removed" if outcome.is_live else "Would remove", outcome.removed, directory)
     rows: list[tuple[str, Any]] = [(_headline(outcome), _tree(found)), *_sent_rows(found, outcome, seconds), *removed]
     rows += [] if outcome.loss is None else loss_rows(outcome.loss)
-    rows += [("Preview", console.link(each)) for each in outcome.previews]
+    rows += [("Preview", console.link(outcome.preview))] if outcome.preview else []
     if outcome.is_live:
         rows.append(("Visit", console.address(url, target.domain)))
     elif outcome.deployment_id:

@@ -10,8 +10,8 @@ from server.cli import console
 from server.cli.deploy_report import change_rows, loss_rows
 from server.cli.errors import BROKEN_URLS
 from server.cli.history import State, find_previous, read_history
-from server.cli.lookup import get_space
-from server.cli.names import segment
+from server.cli.lookup import get_site, get_space
+from server.cli.names import SECOND, parse_duration, segment
 from server.cli.options import DataDirOption, JsonOption, KeyOption, LinesOption, TakeOption, UrlOption, examples
 from server.cli.session import Where, call, converse
 
@@ -34,6 +34,11 @@ ACTIVATE_EXAMPLES = examples(
 DIFF_EXAMPLES = examples(
     ("spacelane deployments diff my.localhost deployment_06f3…", "what would change, and which URLs would break"),
     ("spacelane deployments diff my.localhost deployment_06f3… --json | jq .broken.total", "for programs"),
+)
+
+PREVIEW_EXAMPLES = examples(
+    ("spacelane deployments preview my.localhost deployment_06f3…", "the address of its preview"),
+    ("spacelane deployments preview my.localhost deployment_06f3… --expires 2h", "a link that soon ends"),
 )
 
 PlaceArgument: TypeAlias = Annotated[
@@ -113,6 +118,35 @@ def diff(
         console.print_rows([*rows, *(lost or [("Would break", "no URL")])])
     if fail_on_broken_urls and answer["broken"]["total"]:
         raise typer.Exit(BROKEN_URLS)
+
+
+def preview(
+    site: Annotated[str, typer.Argument(metavar="SITE", help="The site's domain.")],
+    deployment: Annotated[str, typer.Argument(metavar="DEPLOYMENT", help="Its id.")],
+    expires: Annotated[
+        str | None,
+        typer.Option("--expires", metavar="TIME", help="How long the link to a private one works. Default: 7d."),
+    ] = None,
+    json: JsonOption = False,
+    url: UrlOption = None,
+    key: KeyOption = None,
+    data_dir: DataDirOption = None,
+) -> None:
+    """Print where a deployment can be looked at, live or not."""
+    query = {"seconds": str(parse_duration("--expires", expires) // SECOND)} if expires else {}
+
+    async def run(client: Client) -> dict[str, Any]:
+        found = await get_site(client, site, None)
+        path = f"space/{found['spaceId']}/site/{found['id']}/preview/{segment(deployment)}"
+        return await client.get(path, **query)
+
+    answer = call(Where(url, key, data_dir), run)
+    if json:
+        console.print_json(answer)
+        return
+    console.print_line(console.link(answer["url"]))
+    if answer["expiresAt"]:
+        console.print_note(f"The link works until {console.when(answer['expiresAt'])}, for whoever has it.")
 
 
 def activate(

@@ -23,7 +23,7 @@ MetaField: TypeAlias = Annotated[
 ]
 
 
-def collect_fields(meta: Sequence[str] | None, **fields: str | None) -> dict[str, object]:
+def collect_fields(meta: Sequence[str] | None, **fields: str | bool | None) -> dict[str, object]:
     """The API's fields for the options that were given."""
     given: dict[str, object] = {name: value for name, value in fields.items() if value is not None}
     if meta:

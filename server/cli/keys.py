@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from enum import StrEnum
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from server.cli import console
-from server.cli.errors import USAGE, CliError
-from server.cli.names import segment
+from server.cli.names import parse_duration, segment
 from server.cli.options import (
     DataDirOption,
     JsonOption,
@@ -55,8 +53,6 @@ TOKEN_EXAMPLES = examples(
     ("SPACELANE_KEY=$(spacelane key token --scope sites:read) spacelane site list", "the token alone is printed"),
     footer="Revoking the key ends its tokens too.",
 )
-UNITS = {"m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
-_DURATION = re.compile(rf"([1-9][0-9]{{0,4}})([{''.join(UNITS)}])")
 
 
 class Dialect(StrEnum):
@@ -80,14 +76,7 @@ class Scope(StrEnum):
 
 def parse_expiry(text: str, now: datetime) -> str:
     """The ISO 8601 time (UTC, milliseconds) that is `text`, such as 90d, after `now`."""
-    match = _DURATION.fullmatch(text.strip().lower())
-    if not match:
-        raise CliError(
-            f"--expires {text!r} is not a duration.",
-            "Give a number and m, h, d or w for minutes, hours, days or weeks, such as 90d.",
-            exit_code=USAGE,
-        )
-    end = now + timedelta(**{UNITS[match[2]]: int(match[1])})
+    end = now + parse_duration("--expires", text)
     return end.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 

@@ -73,7 +73,7 @@ class Outcome:
     """What was done. `deployment_id` is None where nothing had changed.
 
     `is_live`: visitors get it. `loss`: what they would lose, for whose sake they do not, as the API's diff has it.
-    `previews`: where the deployment can be looked at. `problems`: of the site's rules, as they are live.
+    `preview`: where the deployment can be looked at. `problems`: of the site's rules, as they are live.
     """
 
     space_id: str
@@ -84,7 +84,7 @@ class Outcome:
     sent_bytes: int = 0
     is_live: bool = True
     loss: Mapping[str, Any] | None = None
-    previews: tuple[str, ...] = ()
+    preview: str | None = None
     problems: tuple[str, ...] = ()
 
 
@@ -146,7 +146,7 @@ async def publish(client: Client, scan: Scan, target: Target, uploading: Uploadi
         sent_bytes=sum(file.size for file in sent),
         is_live=target.activate and not is_spared,
         loss=loss if is_spared else None,
-        previews=tuple(await client.list_previews(space_id, deployment_id, site)),
+        preview=await client.find_preview(space_id, site.id, deployment_id),
         problems=tuple(problems),
     )
 

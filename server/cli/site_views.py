@@ -30,6 +30,7 @@ def status_rows(status: Mapping[str, Any]) -> list[tuple[str, str]]:
         ("Not found", _named(status["notFound"])),
         ("DNS", describe_dns(status["dns"])),
         ("Certificate", describe_certificate(status["certificate"])),
+        *_previews(status.get("previews")),
         ("Processes", ", ".join(map(_worker, status["workers"])) or "none serve"),
     ]
     problems = [f"{each['file']}:{each['line']}: {printable(each['reason'])}" for each in status["problems"]]
@@ -58,6 +59,10 @@ def explanation_lines(explanation: Mapping[str, Any]) -> Iterator[str]:
 
 def _named(file: Mapping[str, Any]) -> str:
     return printable(file["path"]) + ("" if file["exists"] else ": not there")
+
+
+def _previews(previews: Mapping[str, Any] | None) -> list[tuple[str, str]]:
+    return [("Previews", f"{previews['access']}, at {previews['host']}")] if previews else []
 
 
 def _worker(worker: Mapping[str, Any]) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from contextlib import aclosing
+from enum import StrEnum
 from typing import TYPE_CHECKING, Annotated, Any, TypeAlias
 
 import typer
@@ -58,6 +59,21 @@ EXPLAIN_EXAMPLES = examples(
     ),
 )
 
+
+class Previews(StrEnum):
+    """Who may see previews of deployments."""
+
+    PUBLIC = "public"
+    PRIVATE = "private"
+
+
+class Switch(StrEnum):
+    """Yes or no, where not saying is a third."""
+
+    ON = "on"
+    OFF = "off"
+
+
 SiteArgument: TypeAlias = Annotated[
     str, typer.Argument(metavar="SITE", help="Its domain; with --space, its id or alias will do.")
 ]
@@ -73,6 +89,22 @@ IndexField: TypeAlias = Annotated[
 NotFoundField: TypeAlias = Annotated[
     str | None, typer.Option("--not-found", metavar="FILE", help="What is shown for what is missing; '' for 404.html.")
 ]
+PreviewsField: TypeAlias = Annotated[
+    Previews | None,
+    typer.Option(
+        "--previews",
+        metavar="WHO",
+        help="public or private: who sees previews of deployments: anybody, or who has a signed link.",
+    ),
+]
+SkewField: TypeAlias = Annotated[
+    Switch | None,
+    typer.Option(
+        "--skew-protection",
+        metavar="on|off",
+        help="Whether scripts, styles, fonts and images are served for a while after they are gone.",
+    ),
+]
 
 
 def create(
@@ -85,6 +117,8 @@ def create(
     name: NameField = None,
     description: DescriptionField = None,
     meta: MetaField = None,
+    previews: PreviewsField = None,
+    skew_protection: SkewField = None,
     json: JsonOption = False,
     url: UrlOption = None,
     key: KeyOption = None,
@@ -102,6 +136,8 @@ def create(
         alias=alias,
         name=name,
         description=description,
+        previews=previews,
+        skewProtection=None if skew_protection is None else skew_protection is Switch.ON,
     )
     answer = call(Where(url, key, data_dir), lambda client: client.post(f"space/{where}/site/create", fields))
     console.print_made(answer, json=json)
@@ -151,6 +187,8 @@ def update(
     name: NameField = None,
     description: DescriptionField = None,
     meta: MetaField = None,
+    previews: PreviewsField = None,
+    skew_protection: SkewField = None,
     json: JsonOption = False,
     url: UrlOption = None,
     key: KeyOption = None,
@@ -166,6 +204,8 @@ def update(
         alias=alias,
         name=name,
         description=description,
+        previews=previews,
+        skewProtection=None if skew_protection is None else skew_protection is Switch.ON,
     )
     require_some(fields)
 

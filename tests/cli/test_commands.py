@@ -132,7 +132,7 @@ def test_deploy_in_json(run: Run, at: list[str], server: Serve, tmp_path: Path) 
         "bytes": 8,
         "removed": [],
         "live": True,
-        "previews": [],
+        "preview": report["preview"],
         "loss": None,
         "sentFiles": 1,
         "sentBytes": 4,

@@ -11,11 +11,7 @@ from typing import Any
 import httpx
 import pytest
 
-from server.control.config import ControlConfig
-from storage.memory.blobs import MemoryBlobs
-from storage.models import PageQuery
 from tests.control.api import Api, one_store, refused
-from tests.control.conftest import Setup
 
 Files = Iterable[tuple[str, bytes]]
 Pack = Callable[[Files], bytes]
