@@ -1,14 +1,22 @@
-"""When contents that nothing refers to are collected: by and by while the server runs, or at once when told to."""
+"""When what nobody can want any longer goes: by and by while the server runs, or at once when told to.
+
+1. deployments that are neither among the latest nor young, and what files held before, are forgotten
+2. contents that nothing refers to any longer are collected
+"""
 
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 
 from server.config import Settings
 from server.logs import get_logger
 from server.stores import BLOBS, Stores, open_stores
+from storage.clock import now_ms
 from storage.collect import Collected, collect, find_collectable
 from storage.errors import StorageError
+from storage.models import Millis
+from storage.retention import DAY, forget
 
 FIRST_SECONDS = 600.0  # after the start, which has other things to do
 EVERY_SECONDS = 6 * 3600.0
@@ -19,10 +27,15 @@ logger = get_logger("spacelane.collector")
 class Collector:
     """The background job. Several may work on one store."""
 
-    def __init__(self, stores: Stores, grace: float) -> None:
-        """`grace` in seconds."""
+    def __init__(
+        self, stores: Stores, grace: float, keep: int, days: int, clock: Callable[[], Millis] = now_ms
+    ) -> None:
+        """`grace` in seconds; `keep` deployments of each space stay, and those that are younger than `days`."""
         self._stores = stores
         self._grace = grace
+        self._keep = keep
+        self._days = days
+        self._clock = clock
 
     async def run(self, first: float = FIRST_SECONDS, every: float = EVERY_SECONDS) -> None:
         """For ever. What goes wrong is tried again the next time."""
@@ -32,14 +45,24 @@ class Collector:
             await asyncio.sleep(every)
 
     async def work(self) -> None:
-        """Collect once, and say so if anything went."""
+        """Forget and collect once, and say so if anything went."""
+        await self._forget()
         try:
-            done = await collect(self._stores.metadata, self._stores.blobs, self._grace)
+            done = await collect(self._stores.metadata, self._stores.blobs, self._grace, clock=self._clock)
         except StorageError as exc:
             logger.error("contents cannot be collected now", reason=str(exc))
         else:
             if done.count:
                 logger.info("collected contents that nothing refers to", count=done.count, bytes=done.size)
+
+    async def _forget(self) -> None:
+        try:
+            done = await forget(self._stores.metadata, self._keep, self._clock() - self._days * DAY)
+        except StorageError as exc:
+            logger.error("old deployments cannot be forgotten now", reason=str(exc))
+        else:
+            if done.deployments or done.versions:
+                logger.info("forgot what is past going back to", deployments=done.deployments, versions=done.versions)
 
 
 async def collect_now(settings: Settings, *, dry_run: bool) -> Collected:

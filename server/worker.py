@@ -65,11 +65,12 @@ async def do(task: Task, stop: asyncio.Event, on_serving: Callable[[], None]) ->
 
 
 async def _compress(task: Task, stores: Stores, node: NodeMap, stop: asyncio.Event, begun: Callable[[], None]) -> None:
-    """Compress what is published, and collect what nothing refers to, until `stop` is set."""
+    """Compress what is published, and let go of what nobody can want any longer, until `stop` is set."""
     yield_to_others()
     begun()
     compressor = Compressor(stores.metadata, stores.blobs, node)
-    collector = Collector(stores, task.settings.grace_seconds)
+    settings = task.settings
+    collector = Collector(stores, settings.grace_seconds, settings.deployments_kept, settings.deployment_days)
     async with asyncio.TaskGroup() as group:
         jobs = [group.create_task(each.run()) for each in (compressor, collector)]
         await stop.wait()

@@ -14,6 +14,8 @@ from server.collector import Collector
 from server.stores import Stores
 from storage.errors import Unavailable
 from storage.memory import MemoryBlobs, MemoryMetadata
+from storage.models import NewDeployment, NewSpace
+from tests.storage.conftest import Clock
 from tests.storage.test_blobs import SteppedClock, chunks_of, grow_older
 from tests.support.process import Serve
 
@@ -31,7 +33,10 @@ class Watched(MemoryBlobs):
 
 
 class Away(MemoryMetadata):
-    """Cannot be reached when it is asked to release."""
+    """Cannot be reached when it is asked to let go of anything."""
+
+    async def forget_history(self, before: int) -> int:
+        raise Unavailable("the database is away")
 
     async def release_blobs(self, before: int) -> int:
         raise Unavailable("the database is away")
@@ -40,7 +45,7 @@ class Away(MemoryMetadata):
 async def test_the_job_collects_and_goes_on() -> None:
     clock = SteppedClock()
     blobs = Watched(clock)
-    running = asyncio.create_task(Collector(Stores(MemoryMetadata(), blobs), 60).run(first=0, every=0))
+    running = asyncio.create_task(Collector(Stores(MemoryMetadata(), blobs), 60, 1, 1).run(first=0, every=0))
     try:
         for content in (b"one", b"two"):
             blob = await blobs.put(chunks_of(content))
@@ -56,7 +61,7 @@ async def test_the_job_collects_and_goes_on() -> None:
 async def test_what_was_collected_is_told() -> None:
     clock = SteppedClock()
     blobs = MemoryBlobs(clock=clock)
-    collector = Collector(Stores(MemoryMetadata(), blobs), 60)
+    collector = Collector(Stores(MemoryMetadata(), blobs), 60, 1, 1)
     await blobs.put(chunks_of(b"gone"))
     clock.wait(60)
     with capture_logs() as logs:
@@ -68,9 +73,30 @@ async def test_what_was_collected_is_told() -> None:
 
 async def test_a_store_that_is_away_is_asked_again() -> None:
     with capture_logs() as logs:
-        await Collector(Stores(Away(), MemoryBlobs()), 60).work()
-    event = "contents cannot be collected now"
-    assert logs == [{"event": event, "reason": "the database is away", "log_level": "error"}]
+        await Collector(Stores(Away(), MemoryBlobs()), 60, 1, 1).work()
+    events = ("old deployments cannot be forgotten now", "contents cannot be collected now")
+    assert logs == [{"event": event, "reason": "the database is away", "log_level": "error"} for event in events]
+
+
+async def test_old_deployments_go_and_their_contents_with_them() -> None:
+    clock, wall = SteppedClock(), Clock()
+    metadata, blobs = MemoryMetadata(clock=wall), MemoryBlobs(clock=clock)
+    await metadata.put_workspace("acme", "Acme")
+    space = await metadata.create_space(NewSpace(workspace_id="acme"))
+    for content in (b"1", b"2", b"3", b"4"):
+        blob = await blobs.put(chunks_of(content))
+        await metadata.put_blob("acme", blob)
+        deployment = await metadata.create_deployment(NewDeployment(space_id=space.id, files={"a": blob}))
+        await metadata.activate_deployment(deployment.id)
+    clock.wait(3 * 86_400)
+    wall.now += 3 * 86_400_000
+    with capture_logs() as logs:
+        await Collector(Stores(metadata, blobs), 60, keep=0, days=2, clock=wall).work()
+    assert logs == [
+        {"event": "forgot what is past going back to", "deployments": 2, "versions": 3, "log_level": "info"},
+        {"event": "collected contents that nothing refers to", "count": 2, "bytes": 2, "log_level": "info"},
+    ]
+    assert sorted(blobs.contents.values()) == [b"3", b"4"]
 
 
 def spacelane(*arguments: object) -> subprocess.CompletedProcess[str]:

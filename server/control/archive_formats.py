@@ -33,6 +33,7 @@ CHUNK_BYTES = 256 * 1024
 MAX_ZIP_READ = 64 * 1024 * 1024
 MAX_TAR_READ = 1024 * 1024
 
+_MAX_SHOWN = 200  # characters of a name
 _BLOCK = tarfile.BLOCKSIZE
 _ZIP_ENTRY = b"PK\x01\x02"  # begins an entry in the list
 _ZIP_HEADER_BYTES = 30  # of each entry's own header, its name aside
@@ -139,11 +140,11 @@ def _list_zip(file: BinaryIO, count: Callable[[int], None]) -> Iterator[Entry]:
 
 
 def _refuse_overlaps(infos: list[zipfile.ZipInfo], end: int) -> None:
-    """An archive whose entries share their bytes unpacks to any number of times its size."""
+    """An archive whose entries share their bytes unpacks to any number of times its size. They lie before `end`."""
     start = end
     for info in sorted(infos, key=lambda info: info.header_offset, reverse=True):
-        if info.header_offset + _ZIP_HEADER_BYTES + info.compress_size > start:
-            raise Invalid(f"files.{shown(_zip_name(info))}", "overlaps with what comes after it in the archive")
+        if info.header_offset < 0 or info.header_offset + _ZIP_HEADER_BYTES + info.compress_size > start:
+            raise Invalid(f"files.{shown(_zip_name(info))}", "overlaps with something else in the archive")
         start = info.header_offset
 
 
@@ -249,5 +250,6 @@ def _read_tar(archive: tarfile.TarFile, info: tarfile.TarInfo) -> Iterator[bytes
 
 
 def shown(name: str) -> str:
-    """A name as a message can have it: no bytes that are not UTF-8."""
-    return name.encode("utf-8", "backslashreplace").decode()
+    """A name as a message can have it: not too long, and without bytes that are not UTF-8."""
+    text = name.encode("utf-8", "backslashreplace").decode()
+    return text if len(text) <= _MAX_SHOWN else f"{text[:_MAX_SHOWN]}…"

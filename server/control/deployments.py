@@ -15,13 +15,14 @@ from starlette.responses import Response
 from server.control import bodies
 from server.control.archives import MAX_FILES
 from server.control.call import CurrentCall
+from server.control.deployment_views import ActivatedView, DeploymentView, NewDeploymentView
 from server.control.errors import MAX_DETAILS, Detail, bad_request, details_of
 from server.control.fields import Body, Description, Folder, NoFields
 from server.control.gate import BYTES, RECORDS, ControlRoute, declare
 from server.control.pagination import CurrentListQuery
 from server.control.problems import find_problems
 from server.control.records import answer_list
-from server.control.views import ActivatedView, DeploymentView, IdView, ListView, NewDeploymentView
+from server.control.views import IdView, ListView
 from storage.blobs import parse_digest
 from storage.errors import Invalid, NotFound
 from storage.models import Blob, Mode, NewDeployment

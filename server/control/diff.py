@@ -16,10 +16,7 @@ from fastapi import APIRouter, Query
 from starlette.responses import Response
 
 from server.control.call import Call, CurrentCall
-from server.control.errors import Detail, bad_request
-from server.control.gate import ControlRoute, declare
-from server.control.problems import MAX_FILES, judge_rules, list_views, read_rules
-from server.control.views import (
+from server.control.deployment_views import (
     BrokenListView,
     BrokenView,
     DiffView,
@@ -28,6 +25,9 @@ from server.control.views import (
     MoveListView,
     MoveView,
 )
+from server.control.errors import Detail, bad_request
+from server.control.gate import ControlRoute, declare
+from server.control.problems import MAX_FILES, judge_rules, list_views, read_rules
 from server.edge.comparison import Broken, Changes, Move, State, compare, find_broken, find_moves
 from server.edge.paths import encode_path
 from server.edge.rule_files import rule_files

@@ -25,11 +25,12 @@ from server.control import bodies, multipart
 from server.control.archive_formats import CHUNK_BYTES
 from server.control.archives import Content, Limits, Placing, Survey, read_contents, survey
 from server.control.call import Call, CurrentCall
+from server.control.deployment_views import UploadView
 from server.control.deployments import MAX_SIZE, check_base
 from server.control.fields import MAX_DESCRIPTION
 from server.control.gate import BYTES, ControlRoute, declare
 from server.control.problems import find_problems
-from server.control.views import ProblemView, UploadView
+from server.control.views import ProblemView
 from storage.medium import medium
 from storage.models import Blob, Coding, Deployment, Digest, Mode, NewDeployment
 from storage.paths import MAX_SEGMENTS, parse_folder

@@ -23,8 +23,10 @@ from storage.sql import SqlMetadata
 from storage.sql.tables import metadata as tables
 from tests.control.api import OTHER_WORKSPACE, ROOT_SECRET, WORKSPACE, Api, one_store, refused
 from tests.control.test_deployments import create, manifest
+from tests.control.test_upload import pack_tar
 
 FILE = b"the first workspace's private content"
+ARCHIVE = pack_tar([("intruder.html", b"")])
 
 
 class Endpoint(NamedTuple):
@@ -116,7 +118,8 @@ class Estate:
         if not endpoint.media or "application/json" in endpoint.media:
             body = next((body for end, body in BODIES.items() if endpoint.path.endswith(end)), {})
             return await self.api.post(path, body, key=key)
-        return await self.api.post(path, content=b"missing", key=key)
+        content = ARCHIVE if endpoint.path.endswith("/deployment/upload") else b"missing"
+        return await self.api.post(path, content=content, key=key)
 
     async def dump(self, workspace: str | None = None) -> dict[str, list[str]]:
         """All that is kept, or all of one workspace, but when keys were last used."""
@@ -166,7 +169,7 @@ async def estate(api: Api) -> Estate:
 
 
 def test_the_matrices_cover_what_there_is() -> None:
-    assert len(ENDPOINTS) == 34
+    assert len(ENDPOINTS) == 36
     assert {each.scope for each in ENDPOINTS} == SCOPES | {None, "root"}
     assert all(each.path.startswith("/api/v1/") for each in ENDPOINTS)
     assert {each.method for each in ENDPOINTS} == {"GET", "POST"}

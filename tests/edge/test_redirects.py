@@ -459,51 +459,6 @@ def test_a_rule_that_something_reaches_is_not(earlier: str, later: str) -> None:
     assert not reasons(f"{earlier}\n{later}")
 
 
-@pytest.mark.parametrize(
-    ("text", "line", "reason"),
-    [
-        ("/a /a", 1, "redirects to what it matches itself"),
-        ("/a /a 302 Cookie=x", 1, "redirects to what it matches itself"),
-        ("/a id=:id /a", 1, "itself"),
-        ("/a id=1 /a?id=1", 1, "itself"),
-        ("/* /:splat", 1, "itself"),
-        ("/* /down.html 302!", 1, "itself"),
-        ("/a/* /a/:splat/", 1, "itself"),
-        ("/a /b\n/b /a", 1, "with lines 1, 2"),
-        ("/x /a\n/a /b\n/b /c\n/c /a 302", 2, "with lines 2, 3, 4"),
-        ("/a/* /b/:splat\n/b/* /a/:splat", 1, "with lines 1, 2"),
-        ("/a /b Language=de\n/b /a Language=de,fr", 1, "with lines 1, 2"),
-        ("/docs/* /docs/latest/:splat", 1, "more than 20 times"),
-        ("/g/x /g/y\n/g/* /g/a/:splat 302!", 2, "more than 20 times"),
-    ],
-)
-def test_loops_are_reported(text: str, line: int, reason: str) -> None:
-    (problem,) = compile_redirects(text).problems
-    assert problem.line == line
-    assert reason in problem.reason
-    assert not problem.left_out
-
-
-@pytest.mark.parametrize(
-    "text",
-    [
-        "/a /b\n/b /c",
-        "/* /down.html 302",  # the page is there
-        "/a /b\n/b /a 200",
-        "/a id=1 /a?id=2",
-        "/a id=1 /a?",
-        "/a /b Language=de\n/b /a Language=fr",
-        "/a /b\n/b https://example.com/a",
-        "/x/* /:splat",
-        "/a/:x /:x",
-        "/a /b 302 Cookie=x\n/b /c",
-        "/a " + " ".join(f"{number}=1" for number in range(70)) + " /a",  # more than is ever read of a query
-    ],
-)
-def test_what_ends_is_no_loop(text: str) -> None:
-    assert not reasons(text)
-
-
 # Limits
 
 
