@@ -28,6 +28,7 @@ from server.cli.scan import Skipped, printable
 LISTED = 20  # skipped names listed before the rest is only counted
 Rows: TypeAlias = Sequence[tuple[str, str | Text]]  # names and values
 STATUS_STYLES = {2: "green", 3: "cyan", 4: "yellow", 5: "bold red"}
+EMPTY = "-"  # a field that has nothing
 STATE_STYLES = {"ok": "green", "warn": "yellow", "fail": "bold red"}
 STEP = 10  # percent between two lines of progress where there is no terminal
 
@@ -118,7 +119,8 @@ def print_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
     if console.is_terminal and sum(widths) + 2 * (len(widths) - 1) > console.width:
         for first, *others in rows:
             console.print(first, style="bold")
-            console.print(Padding(" · ".join(cell for cell in others if cell), (0, 0, 0, 2)))
+            told = " · ".join(cell for cell in others if cell not in ("", EMPTY))
+            console.print(Padding(told, (0, 0, 0, 2), expand=False))
         return
     if not rows:
         print_note("There are none.")
@@ -195,10 +197,8 @@ def when(time: str | int) -> str:
 
 
 def shown(value: object) -> str:
-    """A field of the API's as people read it: "-" for what is empty."""
-    if isinstance(value, Mapping):
-        value = ", ".join(f"{name}={json.dumps(each, ensure_ascii=False)}" for name, each in value.items())
-    return printable(str(value)) if value not in (None, "") else "-"
+    """A field of the API's as people read it."""
+    return printable(str(value)) if value not in (None, "") else EMPTY
 
 
 def working(text: str) -> AbstractContextManager[object]:

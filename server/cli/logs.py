@@ -56,8 +56,11 @@ def logs(
     path = file or _find_log(data_dir)
     try:
         end = path.stat().st_size
-        for line in reversed([*islice(filter(wanted.takes, read_backwards(path, end)), lines)]):
+        found = [*islice(filter(wanted.takes, read_backwards(path, end)), lines)]
+        for line in reversed(found):
             _show(line, json=json)
+        if not found and not following and lines:
+            console.print_note("There are none.")
         if following:
             for line in filter(wanted.takes, follow(path, end, lambda: time.sleep(LOOK_SECONDS))):
                 _show(line, json=json)
