@@ -66,8 +66,8 @@ def print_note(*lines: str) -> None:
 
 
 def print_line(line: str | Text) -> None:
-    """A line of the result."""
-    out().print(line)
+    """A line of the result. A `Text` is not wrapped, so that it can be copied."""
+    out().print(line, soft_wrap=isinstance(line, Text) or None)
 
 
 def print_json(value: Mapping[str, object]) -> None:
@@ -106,9 +106,15 @@ def print_skipped(skipped: Sequence[Skipped]) -> None:
 
 
 def print_rows(rows: Rows) -> None:
-    """Names and values, aligned."""
+    """Names and values, aligned. A `Text` is not wrapped, so that it can be copied."""
     console = out()
-    console.print(_grid(rows) if console.is_terminal else _align(rows))
+    width = max(len(name) for name, _ in rows)
+    for name, value in rows:
+        label = Text(f"{name:<{width}}  ", "dim")
+        if isinstance(value, Text):
+            console.print(Text.assemble(label, value), soft_wrap=True)
+        else:
+            _print_labelled(console, label, value)
 
 
 def print_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
@@ -168,6 +174,11 @@ def confirm(question: str, *, yes: bool) -> None:
 def usage(message: str, next_step: str) -> CliError:
     """Wrong use."""
     return CliError(message, next_step, exit_code=USAGE)
+
+
+def copyable(text: str) -> Text:
+    """`text` in one piece, however long."""
+    return Text(text)
 
 
 def link(url: str) -> Text:
@@ -256,15 +267,6 @@ def _print_labelled(console: Console, label: Text, text: str) -> None:
     grid.add_column(overflow="fold")
     grid.add_row(label, text)
     console.print(grid)
-
-
-def _grid(rows: Rows) -> Table:
-    grid = Table.grid(padding=(0, 2, 0, 0))
-    grid.add_column(no_wrap=True, style="dim")
-    grid.add_column(overflow="fold")
-    for row in rows:
-        grid.add_row(*row)
-    return grid
 
 
 def _align(rows: Rows) -> Text:

@@ -75,7 +75,8 @@ def published(
     if outcome.is_live:
         rows.append(("Visit", console.address(url, target.domain)))
     elif outcome.deployment_id:
-        rows.append(("Go live", f"spacelane deployments activate {target.domain} {outcome.deployment_id}"))
+        command = f"spacelane deployments activate {target.domain} {outcome.deployment_id}"
+        rows.append(("Go live", console.copyable(command)))
     return Report(facts, rows, warnings, is_held=outcome.loss is not None)
 
 

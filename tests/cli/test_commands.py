@@ -227,6 +227,39 @@ def test_deploy_beside_another_site(run: Run, at: list[str], server: Serve, tmp_
 
 
 @pytest.mark.slow
+def test_deploy_that_would_break_urls(run: Run, at: list[str], server: Serve, site: Path) -> None:
+    arguments = ("deploy", site, "--domain", "careful.localhost", "--fail-on-broken-urls", *at)
+    assert run(*arguments)[0] == 0
+    (site / "notes").rename(site / "memos")
+    code, out, _ = run(*arguments)
+    assert (code, server.get("careful.localhost", "/notes/").body) == (3, b"notes")
+    assert re.search(r"^Not live +3 files", out)
+    assert re.search(r"^Would break +careful.localhost/notes/", out, re.M)
+    assert re.search(r"^_redirects +/notes/? /memos/?", out, re.M)
+    code, out, err = run(*arguments, "--json")
+    report = json.loads(out)
+    assert (code, err, report["ok"], report["live"], report["loss"]["broken"]["total"]) == (3, "", False, False, 1)
+    diff = ("deployments", "diff", "careful.localhost", report["deployment"], *at)
+    code, out, _ = run(*diff, "--fail-on-broken-urls")
+    assert code == 3
+    assert [line.split() for line in out.splitlines()[:2]] == [["Added", "1", "file"], ["memos/index.html"]]
+    assert json.loads(run(*diff, "--json")[1])["broken"]["total"] == 1
+    assert run("deployments", "activate", "careful.localhost", report["deployment"], *at)[0] == 0
+    code, out, _ = run(*diff, "--against", report["deployment"], "--fail-on-broken-urls")
+    assert (code, re.search(r"^Would break +no URL$", out, re.M) is None) == (0, False)
+
+
+@pytest.mark.slow
+def test_deploy_that_is_interrupted(run: Run, at: list[str], site: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupt(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("server.cli.deploy.converse", interrupt)
+    code, _, err = run("deploy", site, "--domain", "a.localhost", *at)
+    assert (code, "Run the command again" in err) == (130, True)
+
+
+@pytest.mark.slow
 def test_deploy_of_a_wildcard(run: Run, at: list[str], site: Path) -> None:
     arguments = ("deploy", site, "--domain", "*.example.com", *at)
     assert "at             any name that *.example.com stands for (a new site)" in run(*arguments, "--dry-run")[1]

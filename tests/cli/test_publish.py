@@ -14,7 +14,7 @@ from server.cli.errors import ApiError, CliError
 from server.cli.names import MAX_ALIAS, derive_alias, normalise_domain
 from server.cli.publish import CHUNK, Outcome, Target, find_place, find_warnings, publish
 from server.cli.scan import scan
-from storage.models import NewSpace
+from storage.models import NewSite, NewSpace
 from tests.cli.conftest import Control, make_tree
 from tests.control.api import WORKSPACE
 
@@ -57,6 +57,45 @@ async def test_the_first_time(control: Control, site: Path) -> None:
     hosted = await control.metadata.find_site(["my.localhost"])
     assert hosted is not None
     assert (hosted.id, hosted.space_id, hosted.prefix) == (outcome.site.id, outcome.space_id, "")
+
+
+async def test_a_new_site_has_an_alias_if_nobody_has_it(control: Control, site: Path) -> None:
+    await deploy(control, site)
+    assert (await control.metadata.find_site_by_alias(WORKSPACE, "my_localhost")) is not None
+    space = await control.metadata.create_space(NewSpace(workspace_id=WORKSPACE))
+    await control.metadata.create_site(NewSite(space_id=space.id, domain="x.localhost", alias="other_localhost"))
+    await deploy(control, site, Target("other.localhost"))
+    other = await control.metadata.find_site(["other.localhost"])
+    assert other is not None
+    found = await control.metadata.find_site_by_id(other.id)
+    assert found is not None
+    assert found.alias is None
+
+
+async def test_a_preview_changes_nothing_for_visitors(control: Control, site: Path) -> None:
+    await deploy(control, site)
+    for _ in range(2):  # whether there is anything new or not
+        before = await control.paths("my_localhost")
+        (site / "new.html").write_text("new")
+        outcome, _ = await deploy(control, site, replace(MY, activate=False))
+        assert (outcome.is_live, outcome.deployment_id is None) == (False, False)
+        assert await control.paths("my_localhost") == before
+        assert (await deploy(control, site))[0].sent_files == 0
+
+
+async def test_urls_that_would_break_hold_it_back(control: Control, site: Path) -> None:
+    careful = replace(MY, spare_urls=True)
+    assert (await deploy(control, site, careful))[0].is_live
+    (site / "copy.html").rename(site / "moved.html")
+    (site / "index.html").write_text("new home")
+    before = await control.paths("my_localhost")
+    outcome, _ = await deploy(control, site, careful)
+    assert (outcome.is_live, await control.paths("my_localhost")) == (False, before)
+    assert outcome.loss is not None
+    assert [each["url"] for each in outcome.loss["broken"]["items"]] == ["/copy"]
+    (site / "_redirects").write_text("/copy /moved\n/copy.html /moved\n")
+    outcome, _ = await deploy(control, site, careful)
+    assert (outcome.is_live, outcome.loss, outcome.sent_files) == (True, None, 1)
 
 
 async def test_again_writes_nothing(control: Control, site: Path) -> None:
