@@ -39,13 +39,13 @@ def operators_server(task: Task, stores: Stores, node: NodeMap) -> tuple[Listene
         certificate=read_certificate(settings.tls_cert) if settings.tls_cert else None,
         visitors=settings.visitors,
         metrics=Metrics(node),
-        traffic=partial(_read_traffic, settings),
+        traffic=partial(known_traffic, settings),
     )
     app = create_app(stores.metadata, stores.blobs, config)
     return control_server(app), keep_house(stores.metadata, config)
 
 
-def _read_traffic(settings: Settings, sites: Collection[str]) -> Traffic:
+def known_traffic(settings: Settings, sites: Collection[str]) -> Traffic:
     """Where there is a log that tells of sites."""
     if settings.access_log in (OFF, STANDARD_OUTPUT) or settings.access_log_format != "json":
         return Traffic()

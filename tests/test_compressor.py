@@ -150,7 +150,7 @@ async def test_it_runs_for_ever(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(compressor, "WAKE_SECONDS", 0.001)
     monkeypatch.setattr(compressor, "POLL_SECONDS", 0.003)
     async with memory_hosting() as made:
-        metadata = Away(made.clock.millis, made.node.announce)
+        metadata = Away(made.clock.millis, made.node.raise_revision)
         hosting = Hosting(metadata, made.blobs, made.edge, made.clock, made.node)
         await hosting.publish("s", {"a.html": page(1)})
         running = asyncio.create_task(job(hosting).run())

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryFile
@@ -31,6 +32,7 @@ from server.control.fields import MAX_DESCRIPTION
 from server.control.gate import BYTES, ControlRoute, declare
 from server.control.problems import find_problems
 from server.control.views import ProblemView
+from storage.errors import StorageError
 from storage.medium import medium
 from storage.models import Blob, Coding, Deployment, Digest, Mode, NewDeployment
 from storage.paths import MAX_SEGMENTS, parse_folder
@@ -114,7 +116,8 @@ async def upload_deployment(
                 if wish.activate:
                     deployment = await call.metadata.activate_deployment(deployment.id)
             except BaseException:
-                await call.metadata.delete_deployment(deployment.id)
+                with suppress(StorageError):  # then it is forgotten as any that nobody has activated
+                    await call.metadata.delete_deployment(deployment.id)
                 raise
     return call.answer(await _view(call, deployment, surveyed, stored))
 
@@ -138,6 +141,7 @@ async def _receive(chunks: AsyncIterator[bytes], archive: BinaryIO) -> None:
 def _write(archive: BinaryIO, data: bytearray) -> None:
     with medium(_SCRATCH):
         archive.write(data)
+        archive.flush()
 
 
 async def _store_missing(
@@ -183,8 +187,12 @@ def _take(contents: Iterator[Content]) -> list[tuple[Content, bytes | None]]:
 async def _put(call: Call, turns: asyncio.Semaphore, content: Content, data: bytes | None) -> dict[Coding, Blob | None]:
     """Keep one content, and its first variants."""
     async with turns:
-        await call.blobs.put(_pull(content.chunks if data is None else iter([data])), expected=content.blob.digest)
+        await call.blobs.put(_pull(content.chunks) if data is None else _once(data), expected=content.blob.digest)
         return await call.make_variants(content.path, content.blob)
+
+
+async def _once(data: bytes) -> AsyncIterator[bytes]:
+    yield data
 
 
 async def _pull(chunks: Iterator[bytes]) -> AsyncIterator[bytes]:

@@ -29,7 +29,11 @@ class Node(Protocol):
 
     @property
     def revision(self) -> int:
-        """The latest revision that any of them has written."""
+        """The latest revision that any of them has written, or answers by."""
+        ...
+
+    def raise_revision(self, revision: int) -> None:
+        """Let every process see `revision`, unless a later one is there already."""
         ...
 
 
@@ -63,6 +67,13 @@ class Follower:
         while self.behind:
             await self.poll()
 
+    def tell(self, revision: int) -> None:
+        """Whoever has seen a revision in the store tells the node before anything is answered by it: its writer, which
+        does so too, may not have come to it yet, and no visitor shall get a later answer from one worker and then an
+        earlier one from another."""
+        if revision > self._node.revision:
+            self._node.raise_revision(revision)
+
     async def run(self) -> None:
         """Follow for ever, so that an idle worker learns of changes too. A store that is away is asked again."""
         while True:
@@ -79,6 +90,7 @@ class Follower:
         """Apply whatever the store has that is new, from wherever it came. Raises `Unavailable`."""
         async with self._lock:
             latest = await self._metadata.get_revision()
+            self.tell(latest)
             if latest < self._node.revision:
                 logger.warning("the store is at revision %d, behind the %d seen before", latest, self._node.revision)
             if self.revision < 0 or latest - self.revision > TOO_MANY or latest < self._node.revision:

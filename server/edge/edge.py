@@ -218,7 +218,10 @@ class Edge:
         if self.follower.behind:
             await self.follower.catch_up()
         host = host_of(request)
-        return None if host is None else await self._router.find(host)
+        site = None if host is None else await self._router.find(host)
+        if site is not None:
+            self.follower.tell(site.version)  # which may be ahead of the change log as it was applied here
+        return site
 
     async def _find(self, site: HostedSite | None, request: Request) -> Representation:
         stored = self._stored_nowait(site, request)

@@ -87,6 +87,53 @@ async def test_a_deployment_from_creation_to_rollback(api: Api) -> None:
     assert await api.paths(space) == ["app/copy.html", "app/index.html", "app/style.css", "outside.html"]
 
 
+async def test_going_back_takes_what_was_uploaded_since_along(api: Api) -> None:
+    """Below the prefix, that is: what lies elsewhere is not the deployment's."""
+    space = await api.space()
+    first = await deploy(api, space, {"a.html": b"1"}, prefix="app")
+    second = await deploy(api, space, {"a.html": b"2", "b.html": b"2"}, prefix="app")
+    await api.upload(space, "app/by-hand.html")
+    await api.upload(space, "app/a.html", b"3")
+    await api.upload(space, "elsewhere.html")
+    await api.created(f"space/{space}/deployment/{first}/activate")
+    assert await api.paths(space) == ["app/a.html", "elsewhere.html"]
+    assert (await api.get(f"space/{space}/storage/download/app/a.html")).content == b"1"
+    await api.created(f"space/{space}/deployment/{second}/activate")
+    assert await api.paths(space) == ["app/a.html", "app/b.html", "elsewhere.html"]
+
+
+async def test_going_back_to_the_active_one_restores_it(api: Api) -> None:
+    """What has been done to its files by hand is undone."""
+    space = await api.space()
+    id = await deploy(api, space, {"a.html": b"1", "b.html": b"1"})
+    await api.upload(space, "a.html", b"by hand")
+    await api.created(f"space/{space}/storage/delete/b.html")
+    await api.created(f"space/{space}/deployment/{id}/activate")
+    assert (await api.get(f"space/{space}/storage/download/a.html")).content == b"1"
+    assert await api.paths(space) == ["a.html", "b.html"]
+
+
+async def test_what_is_wrong_with_the_rules_is_told_where_they_are_published(api: Api) -> None:
+    space = await api.space()
+    await api.site(space, "one.localhost", prefix="app")
+    await api.site(space, "two.localhost", prefix="app", index="")
+    files = {
+        "app/_redirects": b"/a /b 999\n/old /gone\n/page /x\n/x /y\n/y /x",
+        "app/_headers": b"nothing",
+        "app/page.html": b"1",
+        "_redirects": b"/nobody /looks",
+    }
+    id = await deploy(api, space, files)
+    answer = await api.post(f"space/{space}/deployment/{id}/activate")
+    told = [(each["file"], each["line"], each["leftOut"]) for each in answer.json()["problems"]]
+    redirects = [("app/_redirects", line, line == 1) for line in (1, 2, 3, 4)]
+    assert (told, answer.json()["unlisted"]) == ([*redirects, ("app/_headers", 1, True)], 0)
+    sites = (await api.fetched(f"space/{space}/site/list"))["items"]
+    for site in sites:
+        status = await api.fetched(f"space/{space}/site/{site['id']}/status")
+        assert status["problems"] == answer.json()["problems"]
+
+
 async def test_a_merge_leaves_other_files_alone_and_conflicts_over_its_own(api: Api) -> None:
     space = await api.space()
     await deploy(api, space, {"a": b"1", "b": b"1"})

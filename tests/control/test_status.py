@@ -65,6 +65,7 @@ async def test_the_files_are_those_below_the_prefix(api: Api) -> None:
 async def test_problems_are_told_by_file_and_line(api: Api) -> None:
     space = await api.space()
     await api.upload(space, "app/_redirects", b"# moved\n/old /new\n/x /y 999\n/old /newer\n")
+    await api.upload(space, "app/new.html")
     await api.upload(space, "app/_headers", b"/*\n  X-Frame-Options: DENY\n  ETag: mine\n")
     site = await api.site(space, prefix="app")
     answer = await status(api, space, site)
@@ -98,6 +99,7 @@ async def test_problems_are_told_by_file_and_line(api: Api) -> None:
 async def test_good_rules_have_no_problems(api: Api) -> None:
     space = await api.space()
     await api.upload(space, "_redirects", b"/old /new\n")
+    await api.upload(space, "new.html")
     await api.upload(space, "_headers", b"/*\n  X-Frame-Options: DENY\n")
     answer = await status(api, space, await api.site(space))
     assert {name: answer[name] for name in NONE} == NONE

@@ -61,7 +61,7 @@ class Watched(MemoryMetadata):
 async def watched() -> tuple[Hosting, Watched]:
     """A hosting over a watched store."""
     async with memory_hosting() as hosting:
-        metadata = Watched(hosting.clock.millis, hosting.node.announce)
+        metadata = Watched(hosting.clock.millis, hosting.node.raise_revision)
         edge = Edge(metadata, hosting.blobs, hosting.node, cache_bytes=1024 * 1024, clock=hosting.clock)
         return Hosting(metadata, hosting.blobs, edge, hosting.clock, hosting.node), metadata
 
@@ -334,6 +334,27 @@ async def test_the_follower_starts_afresh_when_that_is_cheaper() -> None:
     await follower.catch_up()
     assert len(cleared) == 3
     assert not follower.behind
+
+
+async def test_whoever_sees_a_change_first_tells_the_node() -> None:
+    """Its writer may be held up between the commit and the announcement. Nobody gets the old tree after the new one."""
+    hosting, metadata = await watched()
+    announced = hosting.node
+    await hosting.site("a.test", {"index.html": b"old"})
+    workers = [Edge(metadata, hosting.blobs, announced, cache_bytes=100_000, clock=hosting.clock) for _ in range(3)]
+    first, cold, following = workers
+    for worker in (first, following):
+        assert (await answer(worker, get())).body == b"old"
+    await cold.follower.poll()
+    metadata._announce = lambda revision: None
+    await hosting.publish("a.test", {"index.html": b"new"})
+    assert first.respond_nowait(get()) is not None, "nobody knows yet"
+    assert (await answer(cold, get())).body == b"new"
+    assert first.respond_nowait(get()) is None
+    assert (await answer(first, get())).body == b"new"
+    await hosting.publish("a.test", {"index.html": b"newer"})
+    await following.follower.poll()
+    assert [(await answer(worker, get())).body for worker in workers] == [b"newer"] * 3
 
 
 async def test_the_follower_follows_without_requests() -> None:

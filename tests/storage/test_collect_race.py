@@ -21,6 +21,8 @@ from storage.collect import collect
 from storage.errors import NotFound
 from storage.local import LocalBlobs
 from storage.models import Blob, NewDeployment, NewSpace, Space
+from storage.retention import DAY as DAY_MS
+from storage.retention import forget
 from storage.sql import SqlMetadata, open_sql, tables
 from storage.sql.engines import parse_url
 from tests.storage.conftest import Clock
@@ -32,7 +34,7 @@ ROUNDS = int(os.environ.get("SPACELANE_TEST_ROUNDS", "12"))
 DAY = 86_400.0
 CONTENTS = [b"%d" % number for number in range(150)] + [content_of(300_000)]  # the last is streamed to the disk
 NAMES = [f"{number}.txt" for number in range(4)]
-STEPS = {"collect": 2, "upload": 25, "deploy": 15, "delete": 5}  # of each actor in a round
+STEPS = {"collect": 2, "upload": 25, "deploy": 15, "prepare": 5, "delete": 5, "forget": 3}  # of each actor in a round
 
 
 class Node:
@@ -43,7 +45,8 @@ class Node:
         self.blobs = blobs
         self.clock = clock
         self.random = random_
-        self.collected = 0
+        self.collected = self.forgotten = 0
+        self.prepared: list[str] = []  # deployments that wait to be activated
 
     async def upload(self, spaces: list[str]) -> None:
         """As the API does: content, variant, row."""
@@ -65,6 +68,22 @@ class Node:
                 content = next(content for content in CONTENTS if blob_of(content).digest == digest)
                 await self.metadata.put_blob("acme", await self.blobs.put(chunks_of(content), expected=digest))
             await self.metadata.activate_deployment(deployment.id)
+
+    async def prepare(self, spaces: list[str]) -> None:
+        """A deployment that is complete and waits, as one that is previewed. Contents are noted together."""
+        files = {name: blob_of(self.random.choice(CONTENTS)) for name in NAMES}
+        with suppress(NotFound):
+            deployment = await self.metadata.create_deployment(
+                NewDeployment(space_id=self.random.choice(spaces), files=files)
+            )
+            missing = await self.metadata.list_missing(deployment.id)
+            contents = [content for content in CONTENTS if blob_of(content).digest in missing]
+            await self.metadata.put_blobs("acme", [await self.blobs.put(chunks_of(content)) for content in contents])
+            self.prepared.append(deployment.id)
+
+    async def forget(self, _spaces: list[str]) -> None:
+        done = await forget(self.metadata, 2, self.clock.now - 5 * DAY_MS)
+        self.forgotten += done.deployments + done.versions
 
     async def delete(self, spaces: list[str]) -> None:
         """A space with all that is in it, and another in its place."""
@@ -98,7 +117,7 @@ async def named_digests(url: str) -> set[str]:
     async with engine.connect() as connection:
         found = {row[0] for column in columns for row in await connection.execute(select(column).distinct())}
     await engine.dispose()
-    return found - {None}
+    return found - {None, ""}
 
 
 @pytest.fixture
@@ -125,6 +144,8 @@ async def test_nothing_that_is_named_is_collected(sql_url: str, tmp_path: Path, 
                         group.create_task(node.act(verb, steps, spaces))
             for digest in await named_digests(sql_url):
                 assert hashlib.sha256(await reader.read(digest)).hexdigest() == digest
+            for deployment_id in [each for node in nodes for each in node.prepared]:
+                assert await stores[0].list_missing(deployment_id) == []
             # Two days later all of it is old, and some of it garbage.
             grow_older(tmp_path / "blobs", 2 * DAY)
             clock.now += round(2 * DAY * 1000)
@@ -133,6 +154,7 @@ async def test_nothing_that_is_named_is_collected(sql_url: str, tmp_path: Path, 
                     await stores[0].delete_space(spaces[place])
                     spaces[place] = (await nodes[0].create_space()).id
         assert sum(node.collected for node in nodes) > ROUNDS, "too little was collected to show anything"
+        assert sum(node.forgotten for node in nodes) > ROUNDS, "too little was forgotten to show anything"
     finally:
         for store in stores:
             await store.close()

@@ -47,7 +47,7 @@ class LatestRevision:
 
     revision: int = 0
 
-    def announce(self, revision: int) -> None:
+    def raise_revision(self, revision: int) -> None:
         self.revision = max(self.revision, revision)
 
 
@@ -90,7 +90,7 @@ CACHE_BYTES = 16 * 1024 * 1024
 async def memory_hosting(cache_bytes: int = CACHE_BYTES) -> AsyncIterator[Hosting]:
     """One on the shipped fakes."""
     clock, node = Clock(), LatestRevision()
-    metadata = MemoryMetadata(clock=clock.millis, announce=node.announce)
+    metadata = MemoryMetadata(clock=clock.millis, announce=node.raise_revision)
     blobs = MemoryBlobs()
     edge = Edge(metadata, blobs, node, cache_bytes=cache_bytes, clock=clock)
     yield Hosting(metadata, blobs, edge, clock, node)
@@ -110,7 +110,7 @@ async def sql_hosting(url: str, directory: Path, cache_bytes: int = CACHE_BYTES)
     """One on the real stores: a new database and a new directory."""
     clock, node = Clock(), LatestRevision()
     await migrate(url)
-    metadata = await open_sql(url, clock=clock.millis, announce=node.announce)
+    metadata = await open_sql(url, clock=clock.millis, announce=node.raise_revision)
     blobs = LocalBlobs(directory)
     edge = Edge(metadata, blobs, node, cache_bytes=cache_bytes, clock=clock)
     try:
