@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import socket
 import time
 from collections.abc import AsyncIterator, Callable, Sequence
@@ -32,6 +33,7 @@ from storage.models import Blob, Digest, NewSite, NewSpace
 
 DOMAIN = "dev.localhost"  # within; visitors may use any name
 CACHE_BYTES = 16 * 1024 * 1024
+LOOK_MILLIS = 250  # between looks whether it is still the same folder
 SETTLE_MILLIS = 100  # without a further change, before changes are looked at
 _WORKSPACE = "workspace_dev"
 
@@ -128,44 +130,51 @@ async def _read(file: Source) -> AsyncIterator[bytes]:
     yield add_script(content) if content_type(file.path).startswith(HTML) else content
 
 
-async def run(
-    directory: Path,
-    read: Callable[[], Sequence[Source] | None],
-    port: int,
-    on_serving: Callable[[int], None],
-    on_published: Callable[[Published], None],
-    on_answers: Callable[[bytes], None],
-    is_watched: Callable[[str], bool],
-) -> None:
-    """Serve `directory` on loopback until cancelled. Raises `OSError` if the port cannot be had.
-
-    `read` gives the files, None where they cannot be read just now; `is_watched` says of a path below the directory
-    whether its changes matter. `on_serving` is told the port, `on_answers` lines of an access log in JSON.
-    """
-    with socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP) as sock:
+def bind(port: int) -> socket.socket:
+    """Listen on loopback, and nowhere else. Raises `OSError`."""
+    sock = socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP)
+    try:
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         sock.bind(("127.0.0.1", port))
         sock.listen()
         sock.setblocking(False)
-        preview, browsers = Preview(), Browsers()
-        await preview.open()
-        await _publish(preview, read, on_published)
-        journal = Journal(time.time, FORMATS["json"], on_answers)
-        server = edge_server(
-            preview.edge, journal=journal, fast=False, wrap=lambda app: create_app(app, browsers, DOMAIN)
-        )
-        serving = asyncio.create_task(server.listen(sock))
-        try:
-            await server.listening.wait()
-            on_serving(sock.getsockname()[1])
-            async for _ in _watch(directory, is_watched):
-                if await _publish(preview, read, on_published):
-                    browsers.reload()
-        finally:
-            browsers.close()
-            server.stop()
-            await serving
-            journal.flush()
+    except OSError:
+        sock.close()
+        raise
+    return sock
+
+
+async def run(
+    directory: Path,
+    sock: socket.socket,
+    read: Callable[[], Sequence[Source] | None],
+    is_watched: Callable[[str], bool],
+    on_serving: Callable[[], None],
+    on_published: Callable[[Published], None],
+    on_answers: Callable[[bytes], None],
+) -> None:
+    """Serve `directory`, an absolute path without links, until cancelled. Raises `OSError` if it cannot be watched.
+
+    `read` gives the files, None where they cannot be read just now; `is_watched` says of a path below the directory
+    whether its changes matter. `on_answers` is told lines of an access log in JSON.
+    """
+    preview, browsers = Preview(), Browsers()
+    await preview.open()
+    await _publish(preview, read, on_published)
+    journal = Journal(time.time, FORMATS["json"], on_answers)
+    server = edge_server(preview.edge, journal=journal, fast=False, wrap=lambda app: create_app(app, browsers, DOMAIN))
+    serving = asyncio.create_task(server.listen(sock))
+    try:
+        await server.listening.wait()
+        on_serving()
+        async for _ in _watch(directory, is_watched):
+            if await _publish(preview, read, on_published):
+                browsers.reload()
+    finally:
+        browsers.close()
+        server.stop()
+        await serving
+        journal.flush()
 
 
 async def _publish(
@@ -183,10 +192,47 @@ async def _publish(
     return False
 
 
-def _watch(directory: Path, is_watched: Callable[[str], bool]) -> AsyncIterator[set[tuple[Change, str]]]:
-    root = directory.resolve()
+async def _watch(root: Path, is_watched: Callable[[str], bool]) -> AsyncIterator[None]:
+    """Whenever something has changed, and once after watching has begun, for what changed before. A folder that is
+    removed is waited for, as a build may make it anew."""
 
     def matters(change: Change, path: str) -> bool:
-        return is_watched(Path(path).relative_to(root).as_posix())
+        name = os.path.relpath(path, root)
+        return name == os.curdir or is_watched(name)
 
-    return awatch(root, watch_filter=matters, debounce=16 * SETTLE_MILLIS, step=SETTLE_MILLIS, recursive=True)
+    while True:
+        watched = await _wait_for(root)
+        is_first = True
+        with suppress(FileNotFoundError):  # it went while it was to be watched
+            async for changes in awatch(
+                root,
+                watch_filter=matters,
+                debounce=16 * SETTLE_MILLIS,
+                step=SETTLE_MILLIS,
+                rust_timeout=LOOK_MILLIS,
+                yield_on_timeout=True,
+            ):
+                if changes or is_first:
+                    yield
+                is_first = False
+                # A new folder may have the old one's number.
+                if (Change.deleted, str(root)) in changes or _identify(root) != watched:
+                    break
+
+
+async def _wait_for(folder: Path) -> tuple[int, int]:
+    """Until it is there; which one it is."""
+    while True:
+        found = _identify(folder)
+        if found is not None:
+            return found
+        await asyncio.sleep(LOOK_MILLIS / 1000)
+
+
+def _identify(folder: Path) -> tuple[int, int] | None:
+    """Which folder that is; None if there is none."""
+    try:
+        found = folder.stat()
+    except FileNotFoundError:
+        return None
+    return found.st_dev, found.st_ino

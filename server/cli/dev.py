@@ -43,22 +43,29 @@ def dev(
         raise CliError(f"{directory} {problem}.", "Give the directory that holds your index.html.", exit_code=USAGE)
     from server import dev as serving  # here as in `serve`
 
+    try:
+        sock = serving.bind(port)
+    except OSError as exc:
+        raise CliError(
+            f"port {port} of 127.0.0.1 cannot be had: {exc.strerror}.", "Choose another with --port."
+        ) from exc
     work = serving.run(
-        directory,
+        directory.resolve(),
+        sock,
         read=lambda: _read(directory),
-        port=port,
-        on_serving=lambda bound: _welcome(directory, bound),
+        is_watched=_is_watched,
+        on_serving=lambda: _welcome(directory, sock.getsockname()[1]),
         on_published=_tell,
         on_answers=(lambda lines: None) if quiet else _show_answers,
-        is_watched=_is_watched,
     )
     try:
-        asyncio.run(work)
+        with sock:
+            asyncio.run(work)
     except KeyboardInterrupt:
         return  # as it is meant to end
     except OSError as exc:
         raise CliError(
-            f"port {port} of 127.0.0.1 cannot be had: {exc.strerror}.", "Choose another with --port."
+            f"{directory} cannot be watched: {exc}.", "Perhaps too much is: see fs.inotify.max_user_watches."
         ) from exc
 
 

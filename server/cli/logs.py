@@ -69,6 +69,8 @@ def logs(
             f"there is no access log at {path} yet.",
             "It is made when the server starts. Say where the server keeps its data with --data-dir.",
         ) from exc
+    except BrokenPipeError:  # whoever read this has seen enough
+        raise
     except OSError as exc:
         raise CliError(f"{path} cannot be read: {exc.strerror}.", "Run as the user that runs the server.") from exc
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
@@ -146,3 +148,11 @@ def test_where_there_is_none(run: Run, monkeypatch: pytest.MonkeyPatch, setting:
 def test_a_log_that_cannot_be_read(run: Run, tmp_path: Path) -> None:
     code, _, err = run("logs", "--file", tmp_path)
     assert (code, "cannot be read" in err) == (1, True)
+
+
+@pytest.mark.slow
+def test_a_reader_who_has_seen_enough(log: Path) -> None:
+    log.write_text(f"{answer()}\n" * 5000)
+    command = f"{sys.executable} -m server logs --lines 5000 --file {log} | head -n 1"
+    done = subprocess.run(["sh", "-c", command], capture_output=True, text=True, check=True)
+    assert (len(done.stdout.splitlines()), done.stderr) == (1, "")

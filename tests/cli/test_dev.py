@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -16,13 +17,11 @@ from pathlib import Path
 import pytest
 
 from server import dev
-from server.cli.dev import _is_watched
+from server.cli.dev import _is_watched, _read
 from server.cli.scan import scan
 from server.reloading import EVENTS_PATH, SCRIPT_PATH, add_script
-from tests.cli.conftest import make_tree, nowhere
+from tests.cli.conftest import Run, make_tree
 from tests.support.wire import get
-
-__all__ = ["nowhere"]
 
 TAG = b'<script src="/.spacelane/reload.js" async></script>'
 
@@ -64,15 +63,16 @@ class Dev:
 @asynccontextmanager
 async def serving(folder: Path) -> AsyncIterator[Dev]:
     told = Dev(folder)
+    sock = dev.bind(0)
     running = asyncio.create_task(
         dev.run(
             folder,
-            read=lambda: scan(folder).files,
-            port=0,
-            on_serving=told.port.set_result,
+            sock,
+            read=lambda: _read(folder),
+            is_watched=_is_watched,
+            on_serving=lambda: told.port.set_result(sock.getsockname()[1]),
             on_published=told.published.put_nowait,
             on_answers=told.lines.append,
-            is_watched=_is_watched,
         )
     )
     try:
@@ -81,7 +81,7 @@ async def serving(folder: Path) -> AsyncIterator[Dev]:
         yield told
     finally:
         running.cancel()
-        with suppress(asyncio.CancelledError):
+        with sock, suppress(asyncio.CancelledError):
             await running
 
 
@@ -143,6 +143,25 @@ async def test_a_change_reaches_the_browser(folder: Path) -> None:
 
 
 @pytest.mark.slow
+async def test_a_folder_that_is_made_anew(folder: Path) -> None:
+    async with serving(folder) as told:
+        await told.published.get()
+        shutil.rmtree(folder)
+        make_tree(folder, {"index.html": "anew"})
+        while (await told.get("/"))[1] != b"anew" + TAG:
+            await told.published.get()
+        (folder / "index.html").write_text("and again")
+        while (await told.get("/"))[1] != b"and again" + TAG:
+            await told.published.get()
+
+
+def test_a_port_that_is_taken(folder: Path, run: Run) -> None:
+    with dev.bind(0) as sock:
+        code, _, err = run("dev", folder, "--port", sock.getsockname()[1])
+    assert (code, "--port" in err) == (1, True)
+
+
+@pytest.mark.slow
 async def test_a_browser_is_let_go_at_the_end(folder: Path) -> None:
     async with serving(folder) as told:
         reader, writer = await asyncio.open_connection("127.0.0.1", await told.port)
@@ -192,11 +211,8 @@ def test_the_command(command: subprocess.Popen[str], folder: Path) -> None:
     assert "Warning: _redirects:2: " in err
 
 
-def test_wrong_use(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    from server.cli import main
-
+def test_wrong_use(run: Run, tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     for name, said in (("file", "is not a directory"), ("nowhere", "does not exist")):
-        with pytest.raises(SystemExit, match="2"):
-            main(["dev", str(tmp_path / name)])
-        assert said in " ".join(capsys.readouterr().err.split())
+        code, _, err = run("dev", tmp_path / name)
+        assert (code, said in err) == (2, True)
