@@ -28,7 +28,7 @@ from server.edge.rule_report import report
 from server.edge.trees import Tree
 from server.listeners import edge_server
 from server.reloading import HTML, Browsers, add_script, create_app
-from storage.memory import MemoryBlobs, MemoryMetadata
+from server.stores import memory_stores
 from storage.models import Blob, Digest, NewSite, NewSpace
 
 DOMAIN = "dev.localhost"  # within; visitors may use any name
@@ -76,8 +76,8 @@ class Preview:
 
     def __init__(self) -> None:
         node = _Node()
-        self._metadata = MemoryMetadata(announce=node.announce)
-        self._blobs = MemoryBlobs()
+        stores = memory_stores(node.announce)
+        self._metadata, self._blobs = stores.metadata, stores.blobs
         self._space_id = ""
         self._shown: dict[str, tuple[Digest, Blob]] = {}  # by path: the file's own digest, and what is served of it
         self.edge = Edge(self._metadata, self._blobs, node, cache_bytes=CACHE_BYTES)

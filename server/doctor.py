@@ -15,17 +15,15 @@ import stat
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Literal, TypeAlias
 from urllib.parse import urlsplit
 
 from server.certificate import read_certificate
 from server.config import Address, Settings
 from server.root_key import LINK_KEY_FILE, ROOT_KEY_FILE
-from server.stores import database_url
+from server.stores import read_revision
 from server.token_secrets import TOKEN_SECRETS_FILE
 from storage.errors import StorageError
-from storage.sql import open_sql
 
 State: TypeAlias = Literal["ok", "warn", "fail"]
 
@@ -128,23 +126,14 @@ def _is_same(address: Address, url: str) -> bool:
 
 async def check_database(settings: Settings) -> Finding:
     """Whether the database answers, and is of this version."""
-    if settings.database_url is None and not _database_file(settings).exists():
-        return Finding(
-            "database", "warn", "there is none yet", "`spacelane serve` makes it; or say where with --data-dir."
-        )
     try:
-        metadata = await open_sql(database_url(settings))
-        try:
-            revision = await metadata.get_revision()
-        finally:
-            await metadata.close()
+        revision = await read_revision(settings)
     except (StorageError, ValueError) as exc:
         return Finding("database", "fail", str(exc), "Start `spacelane serve`, which migrates it; its log says more.")
+    if revision is None:
+        advice = "`spacelane serve` makes it; or say where with --data-dir."
+        return Finding("database", "warn", "there is none yet", advice)
     return Finding("database", "ok", f"reachable, of this version, at revision {revision}")
-
-
-def _database_file(settings: Settings) -> Path:
-    return settings.data_dir / "spacelane.db"
 
 
 def check_certificate(settings: Settings, now: float) -> Finding:

@@ -108,3 +108,14 @@ def test_starting_costs_little() -> None:
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     heavy = {"httpx", "pydantic", "pydantic_settings", "sqlalchemy", "fastapi", "starlette", "uvicorn", "watchfiles"}
     assert heavy.isdisjoint(done.stdout.split())
+
+
+@pytest.mark.slow
+def test_completion() -> None:
+    environment = {**os.environ, "_SPACELANE_COMPLETE": "complete_bash", "COMP_CWORD": "2"}
+    command = [sys.executable, "-m", "server"]
+    for words, completed in (("spacelane deployments r", "rollback\n"), ("spacelane site --h", "--help\n")):
+        done = subprocess.run(
+            command, env={**environment, "COMP_WORDS": words}, capture_output=True, text=True, check=True
+        )
+        assert done.stdout == completed
