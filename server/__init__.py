@@ -2,6 +2,13 @@
 
 from __future__ import annotations
 
-from importlib.metadata import version
+__version__: str
 
-__version__ = version("spacelane")
+
+def __getattr__(name: str) -> str:
+    """`__version__`, looked up when somebody asks: that costs as much as all that `spacelane --help` needs besides."""
+    if name == "__version__":
+        from importlib.metadata import version
+
+        return version("spacelane")
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -6,7 +6,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import socket
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from ssl import SSLContext
 from typing import Any, Protocol
@@ -189,13 +189,14 @@ def edge_server(
     journal: Journal | None = None,
     *,
     fast: bool = True,
+    wrap: Callable[[ASGIApp], ASGIApp] = lambda app: app,
 ) -> Uvicorn:
     """The hardened listener: uvicorn with our protocol, which sets its own limits and deadlines. `fast`: with the fast
-    door before the ASGI door."""
+    door before the ASGI door; the other, which is wrapped in `wrap`, then gets what the first leaves."""
     journal = Journal(edge.clock) if journal is None else journal
     make_protocol = fast_protocol_for if fast else protocol_for
     protocol = make_protocol(edge, journal, deadlines)
-    return Uvicorn(_uvicorn_config(create_app(edge, journal), tls, http=protocol, date_header=False))
+    return Uvicorn(_uvicorn_config(wrap(create_app(edge, journal)), tls, http=protocol, date_header=False))
 
 
 def hypercorn_server(edge: Edge, tls: SSLContext | None = None, journal: Journal | None = None) -> Hypercorn:

@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import os
 import re
+import shlex
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from itertools import takewhile
 from pathlib import Path
 
 import pytest
 import typer
+import yaml
 
 from server import __version__
-from server.cli.app import app
+from server.cli.app import COMMANDS, FIRST_STEPS, app
 from server.config import ENV_PREFIX, Settings, describe
 from tests.support.corpus_table import render
 from tests.support.demo import running_demo
@@ -152,3 +155,51 @@ def test_make_targets_are_listed() -> None:
     listed = subprocess.run(["make", "-C", ROOT, "-s", "help"], capture_output=True, text=True, check=True).stdout
     assert {line.split()[1] for line in listed.splitlines() if line.startswith("  make ")} == targets
     assert {"setup", "demo", "serve", "test", "check", "bench"} <= targets
+
+
+FENCED = re.compile(r"^```(?:sh|console|yaml)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+SHOWN = re.compile(r"^ *(?:- )?(?:run: )?(?:\[cyan\])?(?:\$ )?(?:[A-Z_]+=\S+ )?spacelane (.+)$", re.MULTILINE)
+OPERATORS = {"|", ">", ">>", "&&", "#"}
+
+
+def shown_commands(text: str) -> list[list[str]]:
+    """The command lines that a page's blocks, or a command's help, show of ours: their words."""
+    found = []
+    for line in SHOWN.findall(text.replace("\\\n", " ")):
+        words = shlex.split(line.partition("[/cyan]")[0])
+        found.append(list(takewhile(lambda word: word not in OPERATORS, words)))
+    return found
+
+
+def parse(words: list[str]) -> None:
+    """Raises a usage error for a command or an option that is not there, or an argument that lacks or is too many."""
+    command = typer.main.get_command(app)
+    context = None
+    while hasattr(command, "commands"):
+        command = command.commands[words.pop(0)]
+        context = command.context_class(command, parent=context, info_name=command.name)
+    command.parse_args(context, words)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_commands_that_are_shown_are_understood(page: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SPACELANE_KEY", "sk-x")
+    for block in FENCED.findall(read(page)):
+        for words in shown_commands(block):
+            parse(words)
+
+
+def test_examples_of_help_are_understood() -> None:
+    texts = [FIRST_STEPS, *(epilog for commands in COMMANDS.values() for _, epilog in commands.values())]
+    lines = [words for text in texts for words in shown_commands(text)]
+    assert len(lines) > 50
+    for words in lines:
+        parse(words)
+
+
+def test_recipes_are_yaml() -> None:
+    actions, gitlab = (
+        yaml.safe_load(block) for block in re.findall(r"^```yaml\n(.*?)^```$", read("docs/ci.md"), re.M | re.S)
+    )
+    assert [step["name"] for step in actions["jobs"]["publish"]["steps"] if "name" in step] == ["Preview", "Publish"]
+    assert {"preview", "publish"} <= set(gitlab)

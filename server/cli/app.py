@@ -3,64 +3,134 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
-from typing import Annotated, NoReturn
+from collections.abc import Callable, Sequence
+from functools import wraps
+from typing import Annotated, Any, NoReturn
 
 import typer
 
-from server import __version__
-from server.cli import keys as key_commands
-from server.cli import workspaces as workspace_commands
+from server.cli import deployments, keys, sites, spaces, workspaces
 from server.cli.collect import COLLECT_EXAMPLES, collect
-from server.cli.console import print_error
 from server.cli.deploy import DEPLOY_EXAMPLES, deploy
-from server.cli.errors import CliError
+from server.cli.dev import DEV_EXAMPLES, dev
+from server.cli.doctor import DOCTOR_EXAMPLES, doctor
+from server.cli.errors import INTERRUPTED, CliError
+from server.cli.logs import LOGS_EXAMPLES, logs
 from server.cli.options import examples
 from server.cli.rotate import ROTATE_EXAMPLES, rotate
 from server.cli.serve import DEMO_EXAMPLES, SERVE_EXAMPLES, demo, serve
 
 FIRST_STEPS = examples(
     ("spacelane demo", "a finished site to look at, served from this machine"),
+    ("spacelane dev ./public", "a folder as visitors would get it, reloaded as you edit"),
     ("spacelane serve", "your own server, which keeps its data in .spacelane"),
     ("spacelane deploy ./public --domain my.localhost", "your own site, at http://my.localhost:8080/"),
     title="First steps",
-    footer="Exit codes: 0 done, 1 failed, 2 wrong use. Every command explains itself with --help.",
+    footer="Exit codes: 0 done, 1 failed, 2 wrong use, 3 URLs would break. Every command explains itself with --help.",
 )
+GROUPS = {
+    "deployments": "Look back at what was published, compare, and go back.",
+    "site": "Make, list, change and delete sites; tell how they are and why they answer as they do.",
+    "space": "Make, list, change, delete and export spaces, which own files and the sites that serve them.",
+    "key": "Make, list and revoke the secret keys that let people and programs in.",
+    "keys": "Renew what credentials are encrypted with; not the keys of `key`.",
+    "workspace": "Make tenants, list them, and limit what each may have.",
+}
+COMMANDS: dict[str, dict[str, tuple[Callable[..., None], str]]] = {
+    "": {
+        "dev": (dev, DEV_EXAMPLES),
+        "deploy": (deploy, DEPLOY_EXAMPLES),
+        "serve": (serve, SERVE_EXAMPLES),
+        "demo": (demo, DEMO_EXAMPLES),
+        "logs": (logs, LOGS_EXAMPLES),
+        "doctor": (doctor, DOCTOR_EXAMPLES),
+        "collect": (collect, COLLECT_EXAMPLES),
+    },
+    "deployments": {
+        "list": (deployments.list_, deployments.LIST_EXAMPLES),
+        "diff": (deployments.diff, deployments.DIFF_EXAMPLES),
+        "preview": (deployments.preview, deployments.PREVIEW_EXAMPLES),
+        "activate": (deployments.activate, deployments.ACTIVATE_EXAMPLES),
+        "rollback": (deployments.rollback, deployments.ROLLBACK_EXAMPLES),
+    },
+    "site": {
+        "create": (sites.create, sites.CREATE_EXAMPLES),
+        "list": (sites.list_, sites.LIST_EXAMPLES),
+        "update": (sites.update, sites.UPDATE_EXAMPLES),
+        "delete": (sites.delete, sites.DELETE_EXAMPLES),
+        "status": (sites.status, sites.STATUS_EXAMPLES),
+        "explain": (sites.explain, sites.EXPLAIN_EXAMPLES),
+    },
+    "space": {
+        "create": (spaces.create, spaces.CREATE_EXAMPLES),
+        "list": (spaces.list_, spaces.LIST_EXAMPLES),
+        "update": (spaces.update, spaces.UPDATE_EXAMPLES),
+        "delete": (spaces.delete, spaces.DELETE_EXAMPLES),
+        "export": (spaces.export, spaces.EXPORT_EXAMPLES),
+    },
+    "key": {
+        "create": (keys.create, keys.CREATE_EXAMPLES),
+        "list": (keys.list_, keys.LIST_EXAMPLES),
+        "revoke": (keys.revoke, keys.REVOKE_EXAMPLES),
+        "token": (keys.token, keys.TOKEN_EXAMPLES),
+    },
+    "keys": {"rotate": (rotate, ROTATE_EXAMPLES)},
+    "workspace": {
+        "create": (workspaces.create, workspaces.CREATE_EXAMPLES),
+        "list": (workspaces.list_, workspaces.LIST_EXAMPLES),
+        "update": (workspaces.update, workspaces.UPDATE_EXAMPLES),
+    },
+}
 
-app = typer.Typer(
-    name="spacelane",
-    no_args_is_help=True,
-    rich_markup_mode="rich",
-    pretty_exceptions_enable=False,
-    context_settings={"help_option_names": ["-h", "--help"]},
-)
-keys = typer.Typer(no_args_is_help=True, rich_markup_mode="rich")
-credentials = typer.Typer(no_args_is_help=True, rich_markup_mode="rich")
-workspaces = typer.Typer(no_args_is_help=True, rich_markup_mode="rich")
 
-app.command(epilog=SERVE_EXAMPLES)(serve)
-app.command(epilog=DEPLOY_EXAMPLES)(deploy)
-app.command(epilog=DEMO_EXAMPLES)(demo)
-app.command(epilog=COLLECT_EXAMPLES)(collect)
-app.add_typer(keys, name="key", help="Make, list and revoke the secret keys that let people and programs in.")
-keys.command(epilog=key_commands.KEY_CREATE_EXAMPLES)(key_commands.create)
-keys.command("list", epilog=key_commands.KEY_LIST_EXAMPLES)(key_commands.list_)
-keys.command(epilog=key_commands.KEY_REVOKE_EXAMPLES)(key_commands.revoke)
-app.add_typer(credentials, name="keys", help="Renew what credentials are encrypted with; not the keys of `key`.")
-credentials.command(epilog=ROTATE_EXAMPLES)(rotate)
-app.add_typer(workspaces, name="workspace", help="Make tenants, list them, and limit what each may have.")
-workspaces.command(epilog=workspace_commands.CREATE_EXAMPLES)(workspace_commands.create)
-workspaces.command("list", epilog=workspace_commands.LIST_EXAMPLES)(workspace_commands.list_)
-workspaces.command(epilog=workspace_commands.UPDATE_EXAMPLES)(workspace_commands.update)
+def _ending(command: Callable[..., None]) -> Callable[..., None]:
+    """`command`, whose failures are told in JSON where its answers are."""
+
+    @wraps(command)
+    def run(**options: Any) -> None:
+        from server.cli import console
+
+        try:
+            command(**options)
+        except CliError as exc:
+            if options.get("json"):
+                console.print_record({"ok": False, "error": {"message": exc.message, "next": exc.next_step}})
+            else:
+                console.print_error(exc)
+            raise typer.Exit(exc.exit_code) from exc
+        except KeyboardInterrupt:
+            raise typer.Exit(INTERRUPTED) from None
+
+    return run
+
+
+def _build() -> typer.Typer:
+    root = typer.Typer(
+        name="spacelane",
+        no_args_is_help=True,
+        rich_markup_mode="rich",
+        pretty_exceptions_enable=False,
+        context_settings={"help_option_names": ["-h", "--help"]},
+    )
+    root.callback(epilog=FIRST_STEPS)(spacelane)
+    for group, commands in COMMANDS.items():
+        parent = root
+        if group:
+            parent = typer.Typer(no_args_is_help=True, rich_markup_mode="rich", help=GROUPS[group])
+            root.add_typer(parent, name=group)
+        for name, (command, epilog) in commands.items():
+            parent.command(name, epilog=epilog)(_ending(command))
+    return root
 
 
 def _print_version(wanted: bool) -> None:
     if wanted:
+        from server import __version__
+
         typer.echo(f"spacelane {__version__}")
         raise typer.Exit
 
 
-@app.callback(epilog=FIRST_STEPS)
 def spacelane(
     version: Annotated[
         bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Say which version this is.")
@@ -69,25 +139,9 @@ def spacelane(
     """Serve static sites, many to one server, and publish them in one move."""
 
 
-@keys.callback()
-def key() -> None:
-    """Make, list and revoke the secret keys that let people and programs in."""
-
-
-@credentials.callback()
-def keys_() -> None:
-    """Renew what credentials are encrypted with; not the keys of `key`."""
-
-
-@workspaces.callback()
-def workspace() -> None:
-    """Make tenants, list them, and limit what each may have."""
+app = _build()
 
 
 def main(arguments: Sequence[str] | None = None) -> NoReturn:
-    """Run the command that `arguments` (default: the process's) name, and exit: 0 done, 1 failed, 2 wrong use."""
-    try:
-        sys.exit(app(args=arguments, prog_name="spacelane"))
-    except CliError as exc:
-        print_error(exc)
-        sys.exit(exc.exit_code)
+    """Run the command that `arguments` (default: the process's) name, and exit; `docs/cli.md` has the exit codes."""
+    sys.exit(app(args=arguments, prog_name="spacelane"))

@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from server.cli.client import Endpoint, is_local
 from server.cli.errors import USAGE, CliError
+from server.cli.transport import Endpoint, is_local
 from server.config import Address, ConfigError, Settings, load_settings
 from server.root_key import ROOT_KEY_FILE, RootKeyError, read_root_key
 
@@ -24,6 +24,11 @@ class Connection:
 
     endpoint: Endpoint
     settings: Settings
+
+    @property
+    def usual_url(self) -> str:
+        """Where a control API is unless somebody says otherwise."""
+        return local_url(Settings.model_fields["control"].default)
 
     def visitors_url(self, domain: str, visitors: str | None) -> str:
         """Where a browser finds `domain`. What the server says of its address, `visitors`, counts if it is on this

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 FAILED = 1
 USAGE = 2
+BROKEN_URLS = 3
+INTERRUPTED = 130  # as shells have it: 128 and the number of SIGINT
 
 
 class CliError(Exception):

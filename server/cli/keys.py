@@ -1,24 +1,32 @@
-"""`spacelane key create`, `key list` and `key revoke`: secret keys."""
+"""`spacelane key create`, `list`, `revoke` and `token`: secret keys, and the tokens made from them."""
 
 from __future__ import annotations
 
-import asyncio
-import re
 from collections.abc import Mapping
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from enum import StrEnum
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from server.cli import console
-from server.cli.client import Client
-from server.cli.connect import connect
-from server.cli.errors import USAGE, CliError
-from server.cli.options import DataDirOption, JsonOption, KeyOption, UrlOption, WorkspaceOption, examples
+from server.cli.names import parse_duration, segment
+from server.cli.options import (
+    DataDirOption,
+    JsonOption,
+    KeyOption,
+    LinesOption,
+    UrlOption,
+    WorkspaceOption,
+    examples,
+)
 from server.cli.scan import printable
+from server.cli.session import Where, call
 
-KEY_CREATE_EXAMPLES = examples(
+if TYPE_CHECKING:
+    from server.cli.client import Client
+
+CREATE_EXAMPLES = examples(
     (
         "spacelane key create --name ci "
         + " ".join(f"--scope {kind}:{right}" for kind in ("spaces", "sites", "files") for right in ("read", "write")),
@@ -29,16 +37,22 @@ KEY_CREATE_EXAMPLES = examples(
     footer="Where the first key comes from: `spacelane serve` makes a root key in its data directory when it first "
     "starts. Commands on the same machine find it there by themselves.",
 )
-KEY_LIST_EXAMPLES = examples(
+LIST_EXAMPLES = examples(
     ("spacelane key list", "id, name, scopes, and what became of each key"),
     ("spacelane key list --workspace acme --json", "another workspace's, for programs to read"),
 )
-KEY_REVOKE_EXAMPLES = examples(
+REVOKE_EXAMPLES = examples(
     ("spacelane key revoke key_01h…", "whoever holds it is refused from the next call on"),
     footer="The ids are what `spacelane key list` shows.",
 )
-UNITS = {"m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
-_DURATION = re.compile(rf"([1-9][0-9]{{0,4}})([{''.join(UNITS)}])")
+TOKEN_EXAMPLES = examples(
+    (
+        "spacelane key token --scope files:write --space my_localhost --expires 30m",
+        "for a job that publishes to one space",
+    ),
+    ("SPACELANE_KEY=$(spacelane key token --scope sites:read) spacelane site list", "the token alone is printed"),
+    footer="Revoking the key ends its tokens too.",
+)
 
 
 class Dialect(StrEnum):
@@ -63,14 +77,7 @@ class Scope(StrEnum):
 
 def parse_expiry(text: str, now: datetime) -> str:
     """The ISO 8601 time (UTC, milliseconds) that is `text`, such as 90d, after `now`."""
-    match = _DURATION.fullmatch(text.strip().lower())
-    if not match:
-        raise CliError(
-            f"--expires {text!r} is not a duration.",
-            "Give a number and m, h, d or w for minutes, hours, days or weeks, such as 90d.",
-            exit_code=USAGE,
-        )
-    end = now + timedelta(**{UNITS[match[2]]: int(match[1])})
+    end = now + parse_duration("--expires", text)
     return end.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
@@ -85,70 +92,91 @@ def create(
         typer.Option("--dialect", help="sdk: as published client libraries expect it; sites: for the Sites API."),
     ] = None,
     workspace: WorkspaceOption = None,
+    json: JsonOption = False,
     url: UrlOption = None,
     key: KeyOption = None,
     data_dir: DataDirOption = None,
 ) -> None:
     """Make a secret key. Its secret is printed now and never again."""
     expires_at = parse_expiry(expires, datetime.now(UTC)) if expires else None
-    connection = connect(url, key, data_dir)
-
-    async def run() -> None:
-        async with Client(connection.endpoint) as client:
-            key_id, secret = await client.create_key(
-                name, [*scope], expires_at=expires_at, dialect=dialect, workspace=workspace
-            )
-        typer.echo(secret)
-        console.print_note(
-            f"Key {key_id} for {name!r}. Keep the secret above now: it cannot be shown again.",
-            "Use it as SPACELANE_KEY, with --key, or in the header `Authorization: Bearer sk-…`.",
-        )
-
-    asyncio.run(run())
+    optional = {"expiresAt": expires_at, "dialect": dialect, "workspace": workspace}
+    body = {"name": name, "scopes": [*scope], **{field: value for field, value in optional.items() if value}}
+    answer = call(Where(url, key, data_dir), lambda client: client.post("key/create", body, secret=True))
+    if json:
+        console.print_json(answer)
+        return
+    typer.echo(answer["secret"])
+    console.print_note(
+        f"Key {answer['id']} for {name!r}. Keep the secret above now: it cannot be shown again.",
+        "Use it as SPACELANE_KEY, with --key, or in the header `Authorization: Bearer sk-…`.",
+    )
 
 
 def list_(
     workspace: WorkspaceOption = None,
-    json: JsonOption = False,
+    json: LinesOption = False,
     url: UrlOption = None,
     key: KeyOption = None,
     data_dir: DataDirOption = None,
 ) -> None:
     """List the workspace's keys, the oldest first. Secrets are not kept, and so not shown."""
-    connection = connect(url, key, data_dir)
+    query = {"workspace": workspace} if workspace else {}
 
-    async def run() -> None:
-        async with Client(connection.endpoint) as client:
-            items = [item async for item in client.list_keys(workspace)]
-        if json:
-            console.print_json({"items": items})
-        else:
-            rows = [(item["id"], printable(item["name"]), " ".join(item["scopes"]), _state(item)) for item in items]
-            console.print_table([("id", "name", "scopes", "state"), *rows])
+    async def run(client: Client) -> None:
+        rows = []
+        async for item in client.records("key/list", **query):
+            if json:
+                console.print_record(item)
+            else:
+                rows.append((item["id"], printable(item["name"]), " ".join(item["scopes"]), _state(item)))
+        if not json:
+            console.print_table(("id", "name", "scopes", "state"), rows)
 
-    asyncio.run(run())
+    call(Where(url, key, data_dir), run)
 
 
 def _state(item: Mapping[str, Any]) -> str:
     """What became of a key, in words."""
     if item["revokedAt"]:
-        return f"revoked {item['revokedAt']}"
-    used = f"last used {item['lastUsedAt']}" if item["lastUsedAt"] else "never used"
-    return f"{used}, ends {item['expiresAt']}" if item["expiresAt"] else used
+        return f"revoked {console.when(item['revokedAt'])}"
+    used = f"last used {console.when(item['lastUsedAt'])}" if item["lastUsedAt"] else "never used"
+    return f"{used}, ends {console.when(item['expiresAt'])}" if item["expiresAt"] else used
 
 
 def revoke(
     key_id: Annotated[str, typer.Argument(metavar="KEY_ID", help="Which one: its id, not its secret.")],
+    json: JsonOption = False,
     url: UrlOption = None,
     key: KeyOption = None,
     data_dir: DataDirOption = None,
 ) -> None:
     """Revoke a key: the next call with it, or with a token that it made, is refused."""
-    connection = connect(url, key, data_dir)
+    path = f"key/{segment(key_id)}/revoke"
+    answer = call(Where(url, key, data_dir), lambda client: client.post(path))
+    console.print_done(answer, f"Key {key_id} is revoked.", json=json)
 
-    async def run() -> None:
-        async with Client(connection.endpoint) as client:
-            await client.revoke_key(key_id)
-        console.print_note(f"Key {key_id} is revoked.")
 
-    asyncio.run(run())
+def token(
+    scope: Annotated[list[Scope], typer.Option("--scope", help="What it may do; repeat for several.")],
+    space: Annotated[
+        list[str] | None,
+        typer.Option("--space", metavar="SPACE", help="Confine it to this space, an id or alias; repeat for several."),
+    ] = None,
+    expires: Annotated[
+        str | None, typer.Option("--expires", metavar="TIME", help="Ends after, a day at most. Default: 1h.")
+    ] = None,
+    json: JsonOption = False,
+    url: UrlOption = None,
+    key: KeyOption = None,
+    data_dir: DataDirOption = None,
+) -> None:
+    """Make a token, which stands for the key for a while, with fewer rights if you like. Prints it."""
+    expires_at = parse_expiry(expires, datetime.now(UTC)) if expires else None
+    optional = {"expiresAt": expires_at, "spaces": space}
+    body = {"scopes": [*scope], **{field: value for field, value in optional.items() if value}}
+    answer = call(Where(url, key, data_dir), lambda client: client.post("key/token", body, secret=True))
+    if json:
+        console.print_json(answer)
+        return
+    typer.echo(answer["token"])
+    console.print_note(f"It ends at {console.when(answer['expiresAt'])}. Use it wherever a key goes.")

@@ -47,7 +47,16 @@ WorkspaceOption: TypeAlias = Annotated[
         "--workspace", metavar="REF", help="Id or alias of another workspace; for the root key. Default: the key's own."
     ),
 ]
-JsonOption: TypeAlias = Annotated[bool, typer.Option("--json", help="Answer with one JSON object.")]
+JsonOption: TypeAlias = Annotated[bool, typer.Option("--json", help="Answer with one JSON object, errors too.")]
+LinesOption: TypeAlias = Annotated[bool, typer.Option("--json", help="Answer with a JSON object a line, errors too.")]
+SpaceOption: TypeAlias = Annotated[
+    str | None,
+    typer.Option("--space", metavar="SPACE", help="Id or alias of the space. Default: the one named after the domain."),
+]
+YesOption: TypeAlias = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask whether it is meant.")]
+TakeOption: TypeAlias = Annotated[
+    int, typer.Option("--take", metavar="N", min=1, max=100, help="How many at most, the newest first.")
+]
 
 
 def examples(*lines: tuple[str, str], title: str = "Examples", footer: str = "") -> str:

@@ -2,30 +2,31 @@
 
 1. find the space, or make it; find the site, which says where in the space its files are
 2. compare with what is live: the same tree is left alone, and so are files of other sites of the space
-3. create a deployment, send the contents that the server lacks, eight at a time, and activate it
+3. create a deployment, send the contents that the server lacks, eight at a time, and activate it, if that is wanted
 4. make the site if there was none: last, so that its first visitor finds it whole
+
+Whatever cuts this short, doing it again takes up where it ended: contents that have arrived are not missing any more.
 """
 
 from __future__ import annotations
 
 import asyncio
-import hashlib
-import unicodedata
-from collections.abc import AsyncIterator, Callable, Iterable, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from typing import TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
-from server.cli.client import Client, RemoteSite
 from server.cli.errors import USAGE, ApiError, CliError
+from server.cli.names import derive_alias
 from server.cli.scan import LocalFile, Scan
 from storage.errors import Invalid
-from storage.models import DEFAULT_INDEX
 from storage.paths import join, parse_folder
+
+if TYPE_CHECKING:
+    from server.cli.client import Client, RemoteSite
 
 PARALLEL = 8  # uploads at a time: enough to hide latency, few enough not to crowd out other people
 CHUNK = 256 * 1024  # bytes read and sent at a time
-MAX_ALIAS = 128  # characters
 
 # `uploading(files, bytes)` is entered around the uploads and gives a function that is told of bytes sent, or, as a
 # negative number, of bytes that have to be sent again.
@@ -36,7 +37,8 @@ Uploading: TypeAlias = Callable[[int, int], AbstractContextManager[Callable[[int
 class Target:
     """Where to publish. `space` (id or alias) and `prefix` are None where nobody said.
 
-    `force`: also where that removes files of other sites.
+    `force`: also where that removes files of other sites. `activate`: make it live; `spare_urls`: unless URLs that work
+    now would stop working.
     """
 
     domain: str
@@ -44,6 +46,8 @@ class Target:
     prefix: str | None = None
     message: str = ""
     force: bool = False
+    activate: bool = True
+    spare_urls: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,37 +70,22 @@ class Change:
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What was done. `deployment_id` is None where nothing had changed."""
+    """What was done. `deployment_id` is None where nothing had changed.
+
+    `is_live`: visitors get it. `loss`: what they would lose, for whose sake they do not, as the API's diff has it.
+    `preview`: where the deployment can be looked at. `problems`: of the site's rules, as they are live.
+    """
 
     space_id: str
     site: RemoteSite
     deployment_id: str | None
     removed: tuple[str, ...]
-    sent_files: int
-    sent_bytes: int
-
-
-def normalise_domain(text: str) -> str:
-    """As people type it, in lower case and without the root's dot; the server judges the rest."""
-    domain = unicodedata.normalize("NFC", text.strip().lower()).removesuffix(".")
-    if not domain or any(character in domain for character in "/:@ "):
-        raise CliError(
-            f"{text!r} is not a domain.", "Give it without http:// and port, such as docs.localhost.", exit_code=USAGE
-        )
-    return domain
-
-
-def derive_alias(domain: str) -> str:
-    """The alias of the space made for `domain`.
-
-    No two domains share one, or publishing the one would replace the other: a domain has no underscore of its own,
-    and punycode without IDNA's mappings keeps apart what they unite.
-    """
-    labels = (label if label.isascii() else f"xn--{label.encode('punycode').decode()}" for label in domain.split("."))
-    alias = "_".join(labels).replace("*", "")
-    if len(alias) <= MAX_ALIAS:
-        return alias
-    return f"{alias[: MAX_ALIAS - 33]}_{hashlib.sha256(domain.encode()).hexdigest()[:32]}"
+    sent_files: int = 0
+    sent_bytes: int = 0
+    is_live: bool = True
+    loss: Mapping[str, Any] | None = None
+    preview: str | None = None
+    problems: tuple[str, ...] = ()
 
 
 async def find_place(client: Client, target: Target) -> Place:
@@ -133,18 +122,33 @@ async def publish(client: Client, scan: Scan, target: Target, uploading: Uploadi
     place = await find_place(client, target)
     change = await find_change(client, place, scan, force=target.force)
     space_id = place.space_id or await _make_space(client, place.alias, target.domain)
-    deployment_id = None
-    sent: list[LocalFile] = []
-    if not change.is_none:
-        manifest = {file.path: (file.digest, file.size) for file in scan.files}
-        deployment_id, missing = await client.create_deployment(
-            space_id, manifest, prefix=place.prefix, message=target.message
-        )
-        sent = _choose(scan, missing)
-        await _upload(client, (space_id, deployment_id), sent, uploading)
-        await client.activate(space_id, deployment_id)
+    if change.is_none and target.activate:
+        site = place.site or await _make_site(client, space_id, target.domain, place.prefix)
+        return Outcome(space_id, site, None, change.removed)
+    manifest = {file.path: (file.digest, file.size) for file in scan.files}
+    deployment_id, missing = await client.create_deployment(
+        space_id, manifest, prefix=place.prefix, message=target.message
+    )
+    sent = _choose(scan, missing)
+    await _upload(client, (space_id, deployment_id), sent, uploading)
+    loss = await client.diff(space_id, deployment_id) if target.spare_urls and not change.is_none else None
+    is_spared = loss is not None and loss["broken"]["total"] > 0
+    problems: list[str] = []
+    if target.activate and not is_spared:
+        problems = await client.activate(space_id, deployment_id)
     site = place.site or await _make_site(client, space_id, target.domain, place.prefix)
-    return Outcome(space_id, site, deployment_id, change.removed, len(sent), sum(file.size for file in sent))
+    return Outcome(
+        space_id,
+        site,
+        deployment_id,
+        change.removed,
+        sent_files=len(sent),
+        sent_bytes=sum(file.size for file in sent),
+        is_live=target.activate and not is_spared,
+        loss=loss if is_spared else None,
+        preview=await client.find_preview(space_id, site.id, deployment_id),
+        problems=tuple(problems),
+    )
 
 
 def find_warnings(scan: Scan, index: str) -> list[str]:
@@ -173,18 +177,19 @@ async def _make_space(client: Client, alias: str, name: str) -> str:
 
 
 async def _make_site(client: Client, space_id: str, domain: str, prefix: str) -> RemoteSite:
-    try:
-        return RemoteSite(await client.create_site(space_id, domain, prefix), domain, prefix, DEFAULT_INDEX)
-    except ApiError as exc:
-        if exc.status != 409:
-            raise
-        site = await client.find_site(space_id, domain)  # as for the space
-        if site is None:
-            raise CliError(
-                f"{domain} belongs to a site of another space.",
-                "Give that space with --space, or choose another --domain. Nothing of that site was changed.",
-            ) from exc
-        return site
+    """The new site, with an alias like its domain if nobody has that yet; or the one that is there by now."""
+    for alias in (derive_alias(domain), None):
+        try:
+            return await client.create_site(space_id, domain, prefix, alias)
+        except ApiError as exc:
+            if exc.status != 409:
+                raise
+            if site := await client.find_site(space_id, domain):  # as for the space
+                return site
+    raise CliError(
+        f"{domain} belongs to a site of another space.",
+        "Give that space with --space, or choose another --domain. Nothing of that site was changed.",
+    )
 
 
 async def _spare_others(client: Client, space_id: str, prefix: str, removed: Sequence[str]) -> None:

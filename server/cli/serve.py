@@ -6,18 +6,19 @@ import asyncio
 import shutil
 import sys
 from pathlib import Path
-from typing import Annotated, TypeAlias
+from typing import TYPE_CHECKING, Annotated, TypeAlias
 
 import typer
 
 from server.cli import console
-from server.cli.client import Client
-from server.cli.connect import DEMO_DIR, Connection, local_endpoint, local_url, read_settings
 from server.cli.errors import CliError
 from server.cli.options import examples
 from server.cli.publish import Target, publish
 from server.cli.scan import scan
-from server.config import Address, Settings, describe
+
+if TYPE_CHECKING:
+    from server.cli.connect import Connection
+    from server.config import Settings
 
 SERVE_EXAMPLES = examples(
     ("spacelane serve", "visitors at 127.0.0.1:8080, the control API at 127.0.0.1:8081, data in .spacelane"),
@@ -32,7 +33,6 @@ DEMO_EXAMPLES = examples(
     ("spacelane demo --edge 127.0.0.1:9080 --control 127.0.0.1:9081", "where the usual ports are taken"),
     footer="Next: publish a directory of your own beside it with `spacelane deploy`.",
 )
-DEFAULT_CONTROL: Address = Settings.model_fields["control"].default
 DEMO_DOMAIN = "demo.localhost"
 DEMO_SITE = Path(__file__).resolve().parent.parent / "demo" / "site"
 
@@ -130,11 +130,15 @@ def serve(
         access_log_format=access_log_format,
         log_level=log_level,
     )
+    # Imported here because the other commands need not wait for it; the second brings the whole server.
+    from server.cli.connect import read_settings
+
     settings = read_settings(flags)
     if print_config:
-        console.print_table([("setting", "value", "source"), *describe(settings, flags)])
+        from server.config import describe
+
+        console.print_table(("setting", "value", "source"), describe(settings, flags))
         return
-    # Imported here because it brings the whole server with it, which the other commands need not wait for.
     from server import run
 
     raise typer.Exit(run.serve(settings))
@@ -150,35 +154,40 @@ def demo(
     log_level: LogLevel = None,
 ) -> None:
     """Serve, with a small finished site on it, to look around."""
+    from server import run  # here as in `serve`
+    from server.cli.connect import DEMO_DIR, read_settings
+
     data_dir = data_dir or read_settings({}).data_dir / DEMO_DIR
     flags = _given(data_dir=data_dir, edge=edge, control=control, workers=workers, log_level=log_level)
     settings = read_settings(flags)
-    from server import run  # here as in `serve`
-
     raise typer.Exit(run.serve(settings, on_ready=publish_demo))
 
 
 def publish_demo(settings: Settings) -> None:
     """Publish the demo site to the server that runs with `settings`, and say what to do with it. Blocks."""
-    asyncio.run(_publish_demo(settings))
+    from server.cli.connect import Connection, local_endpoint, local_url
 
-
-async def _publish_demo(settings: Settings) -> None:
     try:
         connection = Connection(local_endpoint(local_url(settings.control), settings), settings)
-        async with Client(connection.endpoint) as client:
-            await publish(client, scan(DEMO_SITE), Target(DEMO_DOMAIN), console.hide_uploading)
+        asyncio.run(_publish_demo(connection))
     except CliError as exc:
         console.print_error(exc)
     else:
         _welcome(connection)
 
 
+async def _publish_demo(connection: Connection) -> None:
+    from server.cli.client import Client
+
+    async with Client(connection.endpoint) as client:
+        await publish(client, scan(DEMO_SITE), Target(DEMO_DOMAIN), console.hide_uploading)
+
+
 def _welcome(connection: Connection) -> None:
     url, data_dir = connection.endpoint.url, connection.settings.data_dir
     # As it was called: the command of a virtual environment is rarely on the path.
     command = "spacelane" if shutil.which("spacelane") else sys.argv[0]
-    options = f"--data-dir {data_dir}" + (f" --url {url}" if url != local_url(DEFAULT_CONTROL) else "")
+    options = f"--data-dir {data_dir}" + (f" --url {url}" if url != connection.usual_url else "")
     rows: console.Rows = [
         ("Demo site", console.link(connection.visitors_url(DEMO_DOMAIN, None))),
         ("API reference", console.link(f"{url}/docs")),

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Mapping
-from typing import Annotated, Any, TypeAlias
+from typing import TYPE_CHECKING, Annotated, Any, TypeAlias
 
 import typer
 
 from server.cli import console
-from server.cli.client import Client
-from server.cli.connect import connect
 from server.cli.errors import USAGE, CliError
-from server.cli.options import DataDirOption, JsonOption, KeyOption, UrlOption, examples
+from server.cli.names import segment
+from server.cli.options import DataDirOption, JsonOption, KeyOption, LinesOption, UrlOption, examples
 from server.cli.scan import printable
+from server.cli.session import Where, call
+
+if TYPE_CHECKING:
+    from server.cli.client import Client
 
 CREATE_EXAMPLES = examples(
     ("spacelane workspace create --alias acme --name 'Acme Inc.'", "a tenant of its own, without limits"),
@@ -69,39 +71,34 @@ def create(
     max_bytes: MaxBytes = None,
     max_widgets: MaxWidgets = None,
     requests_per_minute: RequestsPerMinute = None,
+    json: JsonOption = False,
     url: UrlOption = None,
     key: KeyOption = None,
     data_dir: DataDirOption = None,
 ) -> None:
     """Make a workspace, whose spaces and keys no other workspace's key can reach. Prints its id."""
     fields = _fields(alias, name, max_sites, max_files, max_bytes, max_widgets, requests_per_minute)
-    connection = connect(url, key, data_dir)
-
-    async def run() -> None:
-        async with Client(connection.endpoint) as client:
-            workspace_id = await client.create_workspace(fields)
-        typer.echo(workspace_id)
-        console.print_note(f"Next: a key for it, with `spacelane key create --workspace {alias or workspace_id}`.")
-
-    asyncio.run(run())
+    answer = call(Where(url, key, data_dir), lambda client: client.post("workspace/create", fields))
+    next_step = f"Next: a key for it, with `spacelane key create --workspace {alias or answer['id']}`."
+    console.print_made(answer, next_step, json=json)
 
 
 def list_(
-    json: JsonOption = False, url: UrlOption = None, key: KeyOption = None, data_dir: DataDirOption = None
+    json: LinesOption = False, url: UrlOption = None, key: KeyOption = None, data_dir: DataDirOption = None
 ) -> None:
     """List every workspace and its limits."""
-    connection = connect(url, key, data_dir)
 
-    async def run() -> None:
-        async with Client(connection.endpoint) as client:
-            items = [item async for item in client.list_workspaces()]
-        if json:
-            console.print_json({"items": items})
-        else:
-            rows = [(item["id"], item["alias"] or "", printable(item["name"]), _limits(item)) for item in items]
-            console.print_table([("id", "alias", "name", "limits"), *rows])
+    async def run(client: Client) -> None:
+        rows = []
+        async for item in client.records("workspace/list"):
+            if json:
+                console.print_record(item)
+            else:
+                rows.append((item["id"], console.shown(item["alias"]), printable(item["name"]), _limits(item)))
+        if not json:
+            console.print_table(("id", "alias", "name", "limits"), rows)
 
-    asyncio.run(run())
+    call(Where(url, key, data_dir), run)
 
 
 def update(
@@ -113,6 +110,7 @@ def update(
     max_bytes: MaxBytes = None,
     max_widgets: MaxWidgets = None,
     requests_per_minute: RequestsPerMinute = None,
+    json: JsonOption = False,
     url: UrlOption = None,
     key: KeyOption = None,
     data_dir: DataDirOption = None,
@@ -123,14 +121,9 @@ def update(
         raise CliError(
             "there is nothing to change.", "Name what is to change, such as --max-sites 50.", exit_code=USAGE
         )
-    connection = connect(url, key, data_dir)
-
-    async def run() -> None:
-        async with Client(connection.endpoint) as client:
-            await client.update_workspace(ref, fields)
-        console.print_note(f"Workspace {ref} is changed.")
-
-    asyncio.run(run())
+    path = f"workspace/{segment(ref)}/update"
+    answer = call(Where(url, key, data_dir), lambda client: client.post(path, fields))
+    console.print_done(answer, f"Workspace {ref} is changed.", json=json)
 
 
 def _fields(alias: str | None, name: str | None, *limits: str | None) -> dict[str, object]:

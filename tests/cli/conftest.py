@@ -11,7 +11,7 @@ from typing import TypeAlias
 import pytest
 
 from server.cli import main
-from server.cli.client import Endpoint
+from server.cli.transport import Endpoint
 from server.control.app import create_app
 from server.control.auth import hash_secret
 from server.control.config import ControlConfig

@@ -5,12 +5,13 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 import pytest
 
-from server.cli.client import ATTEMPTS, FIRST_WAIT, LONGEST_WAIT, Client, Endpoint, is_local
+from server.cli.client import Client
 from server.cli.errors import ApiError, CliError
+from server.cli.transport import ATTEMPTS, FIRST_WAIT, LONGEST_WAIT, Endpoint, is_local
 
 Answer: TypeAlias = bytes | None  # None: the connection is cut instead
 
@@ -30,12 +31,15 @@ EMPTY = answer(200, '{"items": [], "cursor": ""}')
 
 
 @asynccontextmanager
-async def scripted(*script: Answer) -> AsyncIterator[tuple[Client, list[float]]]:
-    """A client of a server that gives these answers, one a connection; and how long the client waited each time."""
+async def scripted(*script: Answer, heads: list[bytes] | None = None) -> AsyncIterator[tuple[Client, list[float]]]:
+    """A client of a server that gives these answers, one a connection; and how long the client waited each time. What
+    the requests began with is added to `heads`."""
     answers = iter(script)
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         head = await reader.readuntil(b"\r\n\r\n")
+        if heads is not None:
+            heads.append(head)
         length = [line for line in head.lower().split(b"\r\n") if line.startswith(b"content-length:")]
         await reader.readexactly(int(length[0].split(b":")[1]) if length else 0)
         if (content := next(answers)) is not None:
@@ -217,3 +221,61 @@ def test_is_local(url: str, local: bool) -> None:
 async def test_where_visitors_are_answered(body: str, address: str | None) -> None:
     async with scripted(answer(200, body)) as (client, _):
         assert await client.find_visitors() == address
+
+
+RECORDS = "Content-Type: application/jsonl"
+
+
+async def read(client: Client) -> list[dict[str, Any]]:
+    return [item async for item in client.records("key/list")]
+
+
+async def test_records_as_they_come() -> None:
+    plain = answer(200, '{"id": 1}\n{"id": 2, "data": 3}\n', RECORDS)
+    sdk = answer(200, '{"type":"item","data":{"id":1}}\n', RECORDS)
+    async with scripted(refusal(503, "busy"), plain, sdk, answer(200, "", RECORDS)) as (client, waits):
+        assert await read(client) == [{"id": 1}, {"id": 2, "data": 3}]
+        assert waits == [FIRST_WAIT]
+        assert await read(client) == [{"id": 1}]
+        assert await read(client) == []
+
+
+async def test_records_that_cannot_be_had() -> None:
+    torn = b"HTTP/1.1 200 x\r\nContent-Type: application/jsonl\r\nContent-Length: 99\r\n\r\n{}\n"
+    nonsense = answer(200, "{\n", RECORDS)
+    async with scripted(refusal(403, "no scope"), answer(200, "{}"), torn, nonsense) as (client, _):
+        assert "no scope" in (await failure(lambda: read(client))).message
+        assert "not as a Spacelane control API" in (await failure(lambda: read(client))).message
+        for _ in range(2):
+            assert "broke" in (await failure(lambda: read(client))).message
+
+
+async def test_a_call_that_is_still_running_is_waited_for() -> None:
+    running = refusal(409, "still running", "Retry-After: 1", code="CONFLICT")
+    async with scripted(running, FOUND, refusal(409, "taken", code="CONFLICT")) as (client, waits):
+        assert await client.create_space("a", "a") == "space_1"
+        assert waits == [1.0]
+        assert (await failure(lambda: client.create_space("a", "a"))).message == "taken."
+
+
+async def test_what_is_made_is_made_once_and_a_secret_asked_for_once() -> None:
+    """The key by which the server knows a call again is the same in each attempt; of a secret there is one attempt."""
+    heads: list[bytes] = []
+    async with scripted(refusal(503, "busy"), FOUND, FOUND, None, heads=heads) as (client, _):
+        await client.create_space("a", "a")
+        await client.create_space("b", "b")
+        error = await failure(lambda: client.post("key/create", {}, secret=True))
+        assert "broke" in error.message
+    keys = [[line for line in head.split(b"\r\n") if line.lower().startswith(b"idempotency-key:")] for head in heads]
+    assert keys[0] == keys[1] != keys[2]
+    assert keys[3] == []
+
+
+async def test_no_preview_where_the_server_has_none() -> None:
+    script = (
+        refusal(404, "There is no such endpoint", code="NOT_FOUND"),
+        answer(200, '{"url": "http://x--a.localhost/"}'),
+    )
+    async with scripted(*script) as (client, _):
+        assert await client.find_preview("space_1", "site_1", "deployment_1") is None
+        assert await client.find_preview("space_1", "site_1", "deployment_1") == "http://x--a.localhost/"

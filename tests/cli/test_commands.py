@@ -39,7 +39,9 @@ def test_version(run: Run) -> None:
     assert run("--version") == (0, f"spacelane {__version__}\n", "")
 
 
-@pytest.mark.parametrize("command", [[], ["serve"], ["demo"], ["deploy"], ["key", "create"]])
+@pytest.mark.parametrize(
+    "command", [[], *([*filter(None, (group, name))] for group, names in app.COMMANDS.items() for name in names)]
+)
 def test_help_teaches(run: Run, command: list[str]) -> None:
     code, out, _ = run(*command, "-h")
     assert code == 0
@@ -92,7 +94,7 @@ def test_deploy(run: Run, at: list[str], server: Serve, site: Path) -> None:
     code, out, err = run("deploy", site, "--domain", "First.localhost", "--message", "hello", *at)
     assert code == 0
     assert "Published  3 files, 13 bytes" in out
-    assert "Sent       13 bytes in" in out
+    assert "Sent       3 files, 13 bytes in" in out
     assert f"http://first.localhost:{server.edge_port}/" in out
     assert "Skipped .env: hidden" in err
     assert "Uploading 3 files: 100% (13 bytes of 13 bytes)" in err
@@ -129,8 +131,12 @@ def test_deploy_in_json(run: Run, at: list[str], server: Serve, tmp_path: Path) 
         "files": 2,
         "bytes": 8,
         "removed": [],
+        "live": True,
+        "preview": report["preview"],
+        "loss": None,
         "sentFiles": 1,
         "sentBytes": 4,
+        "savedBytes": 4,
         "warnings": ["There is no index.html, so the site's first page will be a 404."],
     }
     assert json.loads(run(*arguments)[1])["deployment"] is None
@@ -218,6 +224,39 @@ def test_deploy_beside_another_site(run: Run, at: list[str], server: Serve, tmp_
     for name in "abcd":
         (public / f"{name}.html").unlink()
     assert f"Removed    4 files that are not in {public}: a.html, b.html, c.html, …" in run(*whole)[1]
+
+
+@pytest.mark.slow
+def test_deploy_that_would_break_urls(run: Run, at: list[str], server: Serve, site: Path) -> None:
+    arguments = ("deploy", site, "--domain", "careful.localhost", "--fail-on-broken-urls", *at)
+    assert run(*arguments)[0] == 0
+    (site / "notes").rename(site / "memos")
+    code, out, _ = run(*arguments)
+    assert (code, server.get("careful.localhost", "/notes/").body) == (3, b"notes")
+    assert re.search(r"^Not live +3 files", out)
+    assert re.search(r"^Would break +careful.localhost/notes/", out, re.M)
+    assert re.search(r"^_redirects +/notes/? /memos/?", out, re.M)
+    code, out, err = run(*arguments, "--json")
+    report = json.loads(out)
+    assert (code, err, report["ok"], report["live"], report["loss"]["broken"]["total"]) == (3, "", False, False, 1)
+    diff = ("deployments", "diff", "careful.localhost", report["deployment"], *at)
+    code, out, _ = run(*diff, "--fail-on-broken-urls")
+    assert code == 3
+    assert [line.split() for line in out.splitlines()[:2]] == [["Added", "1", "file"], ["memos/index.html"]]
+    assert json.loads(run(*diff, "--json")[1])["broken"]["total"] == 1
+    assert run("deployments", "activate", "careful.localhost", report["deployment"], *at)[0] == 0
+    code, out, _ = run(*diff, "--against", report["deployment"], "--fail-on-broken-urls")
+    assert (code, re.search(r"^Would break +no URL$", out, re.M) is None) == (0, False)
+
+
+@pytest.mark.slow
+def test_deploy_that_is_interrupted(run: Run, at: list[str], site: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupt(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("server.cli.deploy.converse", interrupt)
+    code, _, err = run("deploy", site, "--domain", "a.localhost", *at)
+    assert (code, "Run the command again" in err) == (130, True)
 
 
 @pytest.mark.slow

@@ -9,21 +9,12 @@ from pathlib import Path
 
 import pytest
 
-from server.cli.client import Client
+from server.cli.client import Client, RemoteSite
 from server.cli.errors import ApiError, CliError
-from server.cli.publish import (
-    CHUNK,
-    MAX_ALIAS,
-    Outcome,
-    Target,
-    derive_alias,
-    find_place,
-    find_warnings,
-    normalise_domain,
-    publish,
-)
+from server.cli.names import MAX_ALIAS, derive_alias, normalise_domain
+from server.cli.publish import CHUNK, Outcome, Target, find_place, find_warnings, publish
 from server.cli.scan import scan
-from storage.models import NewSpace
+from storage.models import NewSite, NewSpace
 from tests.cli.conftest import Control, make_tree
 from tests.control.api import WORKSPACE
 
@@ -66,6 +57,45 @@ async def test_the_first_time(control: Control, site: Path) -> None:
     hosted = await control.metadata.find_site(["my.localhost"])
     assert hosted is not None
     assert (hosted.id, hosted.space_id, hosted.prefix) == (outcome.site.id, outcome.space_id, "")
+
+
+async def test_a_new_site_has_an_alias_if_nobody_has_it(control: Control, site: Path) -> None:
+    await deploy(control, site)
+    assert (await control.metadata.find_site_by_alias(WORKSPACE, "my_localhost")) is not None
+    space = await control.metadata.create_space(NewSpace(workspace_id=WORKSPACE))
+    await control.metadata.create_site(NewSite(space_id=space.id, domain="x.localhost", alias="other_localhost"))
+    await deploy(control, site, Target("other.localhost"))
+    other = await control.metadata.find_site(["other.localhost"])
+    assert other is not None
+    found = await control.metadata.find_site_by_id(other.id)
+    assert found is not None
+    assert found.alias is None
+
+
+async def test_a_preview_changes_nothing_for_visitors(control: Control, site: Path) -> None:
+    await deploy(control, site)
+    for _ in range(2):  # whether there is anything new or not
+        before = await control.paths("my_localhost")
+        (site / "new.html").write_text("new")
+        outcome, _ = await deploy(control, site, replace(MY, activate=False))
+        assert (outcome.is_live, outcome.deployment_id is None) == (False, False)
+        assert await control.paths("my_localhost") == before
+        assert (await deploy(control, site))[0].sent_files == 0
+
+
+async def test_urls_that_would_break_hold_it_back(control: Control, site: Path) -> None:
+    careful = replace(MY, spare_urls=True)
+    assert (await deploy(control, site, careful))[0].is_live
+    (site / "copy.html").rename(site / "moved.html")
+    (site / "index.html").write_text("new home")
+    before = await control.paths("my_localhost")
+    outcome, _ = await deploy(control, site, careful)
+    assert (outcome.is_live, await control.paths("my_localhost")) == (False, before)
+    assert outcome.loss is not None
+    assert [each["url"] for each in outcome.loss["broken"]["items"]] == ["/copy"]
+    (site / "_redirects").write_text("/copy /moved\n/copy.html /moved\n")
+    outcome, _ = await deploy(control, site, careful)
+    assert (outcome.is_live, outcome.loss, outcome.sent_files) == (True, None, 1)
 
 
 async def test_again_writes_nothing(control: Control, site: Path) -> None:
@@ -198,9 +228,9 @@ async def test_what_somebody_made_meanwhile_is_used(control: Control, site: Path
 
 async def test_a_site_that_somebody_made_meanwhile(control: Control, site: Path) -> None:
     class Late(Client):
-        async def create_site(self, space_id: str, domain: str, prefix: str) -> str:
-            await super().create_site(space_id, domain, prefix)
-            return await super().create_site(space_id, domain, prefix)  # as after an answer that was lost
+        async def create_site(self, space_id: str, domain: str, prefix: str, alias: str | None) -> RemoteSite:
+            await super().create_site(space_id, domain, prefix, alias)
+            return await super().create_site(space_id, domain, prefix, alias)  # as after an answer that was lost
 
     async with Late(control.endpoint) as client:
         outcome = await publish(client, scan(site), MY, Uploading())
@@ -221,7 +251,7 @@ async def test_other_refusals_are_passed_on(control: Control, site: Path) -> Non
 async def test_a_key_that_may_not_make_sites(control: Control, site: Path) -> None:
     scopes = ["spaces:read", "spaces:write", "sites:read", "files:read", "files:write"]
     async with Client(control.endpoint) as client:
-        _, secret = await client.create_key("no sites", scopes, expires_at=None, dialect=None)
+        secret = (await client.post("key/create", {"name": "no sites", "scopes": scopes}, secret=True))["secret"]
     async with Client(replace(control.endpoint, key=secret)) as client:
         with pytest.raises(ApiError, match="sites:write"):
             await publish(client, scan(site), MY, Uploading())
@@ -267,15 +297,6 @@ async def test_looking_changes_nothing(control: Control, site: Path) -> None:
         outcome, _ = await deploy(control, site)
         place = await find_place(client, MY)
         assert (place.space_id, place.site) == (outcome.space_id, outcome.site)
-
-
-async def test_keys(control: Control) -> None:
-    async with Client(control.endpoint) as client:
-        key_id, secret = await client.create_key("ci", ["files:read"], expires_at=None, dialect="sdk")
-        key = await control.metadata.find_key(key_id)
-        assert key is not None
-        assert (key.name, key.scopes, key.dialect, key.expires_at) == ("ci", frozenset({"files:read"}), "sdk", None)
-        assert secret.startswith("sk-")
 
 
 def test_warns_of_a_missing_first_page(site: Path) -> None:

@@ -26,7 +26,7 @@ def test_a_tenant_from_creation_to_the_end_of_its_key(run: Run, at: list[str], s
     secret = out.strip()
     assert code == 0
     code, out, _ = run("key", "list", "--workspace", "acme", "--json", *at)
-    (key,) = json.loads(out)["items"]
+    (key,) = map(json.loads, out.splitlines())
     assert (key["name"], key["scopes"]) == ("ci", ["spaces:write"])
     assert secret not in out
     code, out, _ = run("key", "list", "--workspace", "acme", *at)
@@ -44,7 +44,7 @@ def test_limits_are_raised_and_lifted(run: Run, at: list[str], server: Serve) ->
     update = ("workspace", "update", workspace)
     code, _, _ = run(*update, "--max-bytes", "none", "--max-sites", "7", "--requests-per-minute", "600", *at)
     assert code == 0
-    listed = json.loads(run("workspace", "list", "--json", *at)[1])["items"]
+    listed = [json.loads(line) for line in run("workspace", "list", "--json", *at)[1].splitlines()]
     (item,) = [item for item in listed if item["id"] == workspace]
     limits = [item[name] for name in ("maxSites", "maxFiles", "maxBytes", "requestsPerMinute")]
     assert limits == [7, None, None, 600]

@@ -12,7 +12,7 @@ from typing import Any
 import httpx
 import pytest
 import uvicorn
-from fastapi import FastAPI
+from starlette.types import ASGIApp
 
 from server.control.auth import SCOPES, hash_secret
 from server.control.errors import SITES_CODES, SITES_PREFIX
@@ -30,7 +30,7 @@ one_store = pytest.mark.parametrize("stores", ["memory"], indirect=True)
 
 
 @asynccontextmanager
-async def served(app: FastAPI) -> AsyncIterator[uvicorn.Server]:
+async def served(app: ASGIApp) -> AsyncIterator[uvicorn.Server]:
     """`app` behind uvicorn, on 127.0.0.1."""
     config = uvicorn.Config(app, log_config=None, lifespan="on", http="httptools", ws="none")
     config.load()
