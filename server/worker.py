@@ -147,7 +147,15 @@ class _OpenEdge:
 async def _open_edge(task: Task, stores: Stores, node: NodeMap) -> _OpenEdge:
     settings = task.settings
     slot = node.slot(task.slot)
-    edge = Edge(stores.metadata, stores.blobs, node, cache_bytes=settings.cache_bytes, applied=slot.applied)
+    edge = Edge(
+        stores.metadata,
+        stores.blobs,
+        node,
+        cache_bytes=settings.cache_bytes,
+        applied=slot.applied,
+        widget_hosts=settings.widget_hosts,
+        widget_base=settings.widget_base,
+    )
     await edge.follower.poll()
     log = open_access_log(settings.access_log, settings.data_dir)
     meter = Meter(Totals(node), task.name, edge.cache, (lambda: 0) if log is None else (lambda: log.dropped))

@@ -67,6 +67,7 @@ _READ = {
         b"Host",
         b"If-Modified-Since",
         b"If-None-Match",
+        b"Origin",
         b"Referer",
         b"User-Agent",
     )
@@ -132,12 +133,15 @@ class Sender:
     has conditions, which have to be looked at first.
     """
 
-    __slots__ = ("accept_encoding", "answers", "etag", "host", "log", "raw", "revision", "table")
+    __slots__ = ("accept_encoding", "answers", "etag", "host", "log", "origin", "raw", "revision", "table")
 
-    def __init__(self, raw: bytes, host: str, accept_encoding: str | None, etag: bytes | None, log: bytes) -> None:
+    def __init__(
+        self, raw: bytes, host: str, accept_encoding: str | None, origin: str | None, etag: bytes | None, log: bytes
+    ) -> None:
         self.raw = raw
         self.host = host
         self.accept_encoding = accept_encoding
+        self.origin = origin  # None, too, where the host does not ask for it
         self.log = log
         self.etag = etag  # of If-None-Match
         self.revision = -2
@@ -155,8 +159,8 @@ class Answers:
         self._seen: Memo[int, None] = Memo(MAX_SEEN_BYTES)  # hashes of those who have come once
         self._reader = QuickReader()
         self._revision = -1  # that _current is of
-        self._current: Memo[tuple[str, str | None], Table] = Memo(MAX_TABLES_BYTES)
-        self._tables: Memo[tuple[str, int, frozenset[Coding]], Table] = Memo(MAX_TABLES_BYTES)
+        self._current: Memo[tuple[str, str | None, str | None], Table] = Memo(MAX_TABLES_BYTES)
+        self._tables: Memo[tuple[str, int, frozenset[Coding], str | None], Table] = Memo(MAX_TABLES_BYTES)
 
     def find_sender(self, raw: bytes) -> Sender | None:
         """The sender of these header lines, the empty one included; None if the door is not for such a request."""
@@ -190,7 +194,7 @@ class Answers:
             return None
         if sender.table is not None and sender.table.site.domain != table.site.domain:
             # Connections that go on with the old one have not been noted as visitors of this site.
-            sender = Sender(sender.raw, sender.host, sender.accept_encoding, sender.etag, sender.log)
+            sender = Sender(sender.raw, sender.host, sender.accept_encoding, sender.origin, sender.etag, sender.log)
             self._keep_sender(sender)
         sender.table = table
         sender.answers = table.answers if sender.etag is None else NO_ANSWERS
@@ -201,14 +205,15 @@ class Answers:
         if revision != self._revision:
             self._revision = revision
             self._current.clear()
-        key = sender.host, sender.accept_encoding
+        key = sender.host, sender.accept_encoding, sender.origin
         table = self._current.get(key)
         if table is None:
-            site = self.edge.find_site_nowait(sender.host)
+            site = self.edge.find_site_nowait(sender.host, sender.origin)
             if site is None:
                 return None
-            table = self._table(site, sender.accept_encoding)
-            self._current.keep(key, table, TABLE_OVERHEAD + 2 * len(sender.accept_encoding or ""))
+            table = self._table(site, sender.accept_encoding, sender.origin)
+            texts = len(sender.accept_encoding or "") + len(sender.origin or "")
+            self._current.keep(key, table, TABLE_OVERHEAD + 2 * texts)
         return table
 
     def find_unlisted(self, table: Table, line: bytes) -> Answer | None:
@@ -254,19 +259,23 @@ class Answers:
 
     def remember(self, request: Request) -> None:
         """Keep what `request`, just answered from memory, has got, if every such request gets it."""
-        site = None if request.authority is None else self.edge.find_site_nowait(normal_host(request.authority))
+        if request.authority is None:
+            return
+        host = normal_host(request.authority)
+        origin = request.origin if self.edge.reads_origin(host) else None
+        site = self.edge.find_site_nowait(host, origin)
         if site is None:
             return
         if request.method not in ("GET", "HEAD") or len(request.path) > MAX_PATH_CHARACTERS:
             return
-        table = self._table(site, request.accept_encoding)
+        table = self._table(site, request.accept_encoding, origin)
         line = f"{request.method} {request.path} HTTP/1.1\r\n".encode("ascii")
         if line in table.answers:
             return
         path = decode_path(request.path)
         if encode_path(path) != request.path:  # not as browsers write it: of other ways there is no end
             return
-        entry = self.edge.find_entry(site, path, request.accept_encoding)
+        entry = self.edge.find_entry(site, path, request)
         if entry is not None:
             self._keep(table, table.answers, line, entry, line)
 
@@ -291,12 +300,12 @@ class Answers:
         log = self._log(line, response.status, len(response.body), table.site.id)
         return Answer(entry, response, log, table.site.id)
 
-    def _table(self, site: HostedSite, accept_encoding: str | None) -> Table:
-        key = site.id, site.version, acceptable(accept_encoding)
+    def _table(self, site: HostedSite, accept_encoding: str | None, origin: str | None) -> Table:
+        key = site.id, site.version, acceptable(accept_encoding), origin
         table = self._tables.get(key)
         if table is None:
             table = Table(site, accept_encoding)
-            self._tables.keep(key, table, TABLE_OVERHEAD)
+            self._tables.keep(key, table, TABLE_OVERHEAD + len(origin or ""))
         return table
 
     def _read_sender(self, raw: bytes) -> Sender | None:
@@ -318,8 +327,13 @@ class Answers:
         if etag is None and b"If-Modified-Since" in fields:
             return None
         coding = find(b"Accept-Encoding")
+        origin = find(b"Origin") if self.edge.reads_origin(host) else None
         log = self.journal.format.sender(authority, find(b"Referer", b""), find(b"User-Agent", b""))
-        return Sender(raw, host, None if coding is None else coding.decode("latin-1"), etag, log)
+        return Sender(raw, host, _text(coding), _text(origin), etag, log)
+
+
+def _text(field: bytes | None) -> str | None:
+    return None if field is None else field.decode("latin-1")
 
 
 def _read_strictly(raw: bytes) -> Mapping[bytes, bytes] | None:

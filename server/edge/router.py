@@ -8,7 +8,9 @@ was loading while a change arrived is loaded again: nothing older than the last 
 from __future__ import annotations
 
 from collections import defaultdict
+from collections.abc import Mapping
 from enum import Enum
+from types import MappingProxyType
 from typing import Literal, TypeAlias
 
 from server.edge.cache import LRU
@@ -33,8 +35,17 @@ Unknown: TypeAlias = Literal[Lookup.UNKNOWN]
 class Router:
     """Hosts as `parse_authority` gives them."""
 
-    def __init__(self, metadata: EdgeMetadata, *, max_sites: int = MAX_SITES, max_misses: int = MAX_MISSES) -> None:
+    def __init__(
+        self,
+        metadata: EdgeMetadata,
+        *,
+        platform: Mapping[str, HostedSite] = MappingProxyType({}),
+        max_sites: int = MAX_SITES,
+        max_misses: int = MAX_MISSES,
+    ) -> None:
+        """`platform` has the platform's own hosts, which the store does not know."""
         self._metadata = metadata
+        self._platform = platform
         self._sites: LRU[str, HostedSite] = LRU(max_sites, on_evict=self._unlink)
         self._misses: LRU[str, None] = LRU(max_misses)
         self._domains_of: defaultdict[str, set[str]] = defaultdict(set)  # space → domains in _sites
@@ -43,7 +54,7 @@ class Router:
 
     def find_nowait(self, host: str) -> HostedSite | None | Unknown:
         """The site, None where it is known that there is none, or that it has to be asked for."""
-        site = self._sites.get(host)
+        site = self._sites.get(host) or self._platform.get(host)
         if site is not None:
             return site
         for domain in lookup_names(host):
