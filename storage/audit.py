@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from heapq import nsmallest
 from typing import Any, TypeVar
 
@@ -15,13 +15,15 @@ from storage.calls import Actor, AuditEntry
 from storage.ids import new_id
 from storage.models import Deployment, Digest, Key, Meta, Millis, Site, Space, Workspace
 from storage.paths import path_id
+from storage.widgets import Purge, Widget
+from storage.widgets import facts as widget_facts
 
 MAX_BYTES = 16 * 1024  # of JSON, before and after each
 MAX_PATHS = 10  # that are told of one change
 
 SYSTEM = Actor(kind="system")
 
-N = TypeVar("N", Workspace, Key, Space, Site, Deployment)
+N = TypeVar("N", Workspace, Key, Space, Site, Deployment, Widget)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,11 +40,12 @@ class Act:
 
 # Kind of value → what it is called, and the fields that are told.
 KINDS: Mapping[type, tuple[str, str]] = {
-    Workspace: ("workspace", "alias name max_sites max_files max_bytes requests_per_minute"),
+    Workspace: ("workspace", "alias name max_sites max_files max_bytes max_widgets requests_per_minute"),
     Key: ("key", "name scopes dialect expires_at revoked_at"),
     Space: ("space", "alias name description contact_id meta"),
     Site: ("site", "domain prefix index not_found alias name description meta"),
     Deployment: ("deployment", "mode prefix message base file_count byte_count revision"),
+    Widget: ("widget", ""),  # the fields of the Sites API, by its names
 }
 # Those that the API writes in another form than they are kept in.
 RENDER: Mapping[str, Callable[[Any], Any]] = {
@@ -60,7 +63,7 @@ def created(new: N) -> Act:
 def updated(old: N, new: N, verb: str = "update") -> Act:
     """`old` has become `new`; only what differs is told."""
     before, after = facts(old), facts(new)
-    moved = {name for name in after if before[name] != after[name]}
+    moved = {name for name in {**before, **after} if before.get(name) != after.get(name)}
     return _act(verb, new, _keep(before, moved), _keep(after, moved))
 
 
@@ -72,6 +75,25 @@ def deleted(old: N, **more: Any) -> Act:
 def first(names: Iterable[str]) -> list[str]:
     """As many of them as are told of one change."""
     return nsmallest(MAX_PATHS, names)
+
+
+def credentials_changed(act: Act, kinds: Iterable[str]) -> Act:
+    """`act`, which has also put or removed credentials of these kinds; of them, nothing else is told."""
+    named = sorted(kinds)
+    return replace(act, after={**(act.after or {}), "credentials_changed": named}) if named else act
+
+
+def purged(purge: Purge) -> Act:
+    """What was kept of a deleted widget has gone, too."""
+    done = {"site_id": purge.site_id, "sessions": purge.sessions, "connections": list(purge.outcomes)}
+    return Act(
+        workspace_id=purge.workspace_id,
+        action="widget.purge",
+        object_id=purge.widget_id,
+        space_id=None,
+        before=None,
+        after={**done, "attempts": purge.attempts},
+    )
 
 
 def files_changed(
@@ -121,6 +143,8 @@ def entry(act: Act, actor: Actor, now: Millis) -> AuditEntry:
 
 def facts(value: N) -> dict[str, Any]:
     """The fields of `value` as the API shows them."""
+    if isinstance(value, Widget):
+        return widget_facts(value)
     names = KINDS[type(value)][1].split()
     return {_camel(name): RENDER.get(name, _same)(getattr(value, name)) for name in names}
 
@@ -143,7 +167,7 @@ def _act(verb: str, value: N, before: Meta | None, after: Meta | None) -> Act:
     match value:
         case Workspace():
             workspace_id, space_id = value.id, None
-        case Key():
+        case Key() | Widget():
             workspace_id, space_id = value.workspace_id, None
         case Space():
             workspace_id, space_id = value.workspace_id, value.id

@@ -52,6 +52,7 @@ class Quota(NamedTuple):
 
 
 SITES = Quota("max_sites", "maxSites", "delete a site")
+WIDGETS = Quota("max_widgets", "maxWidgets", "delete a site of the Sites API")
 FILES = Quota("max_files", "maxFiles", "delete files")
 # Content that was replaced can still be gone back to, and counts.
 BYTES = Quota("max_bytes", "maxBytes", "delete spaces that are no longer needed (older versions of files count too)")

@@ -5,8 +5,8 @@ transaction: all of it or nothing, and, save for keys and blobs, it draws the ne
 log in that same transaction. Revisions become visible in order: who has seen revision N has seen all before it.
 Every verb raises `Unavailable` if the store cannot be reached.
 
-A verb that makes a workspace have more sites or live files, or possess more bytes, raises `QuotaExceeded` if that is
-more than the workspace's limit, however many do so at once.
+A verb that makes a workspace have more sites, widgets or live files, or possess more bytes, raises `QuotaExceeded` if
+that is more than the workspace's limit, however many do so at once.
 """
 
 from __future__ import annotations
@@ -41,6 +41,8 @@ from storage.models import (
     Workspace,
     WorkspacePatch,
 )
+from storage.widget_metadata import WidgetMetadata
+from storage.widgets import Widget
 
 
 class EdgeMetadata(Protocol):
@@ -71,8 +73,16 @@ class EdgeMetadata(Protocol):
         """The first `limit` paths behind `after`, sorted, of what was live below `folder` at `revision`."""
         ...
 
+    async def find_widget(self, site_id: str) -> Widget | None:
+        """The widget that pages name by `site_id`."""
+        ...
 
-class MetadataStore(EdgeMetadata, Protocol):
+    async def find_widget_for_domain(self, workspace_id: str, domain: str) -> Widget | None:
+        """The one that the workspace has for exactly this domain."""
+        ...
+
+
+class MetadataStore(EdgeMetadata, WidgetMetadata, Protocol):
     """Everything the control API asks."""
 
     async def close(self) -> None:

@@ -41,15 +41,17 @@ class Workspace:
     requests_per_minute: int | None
     created_at: Millis
     updated_at: Millis
+    max_widgets: int | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Usage:
-    """What a workspace has: sites, live files, and bytes of the contents that it possesses, each counted once."""
+    """What a workspace has: sites, live files, bytes of the contents that it possesses, each counted once; widgets."""
 
     sites: int
     files: int
     bytes: int
+    widgets: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -251,13 +253,15 @@ class Change:
     """A row of the change log: what moved at `revision`.
 
     `hosts` are the domains whose site appeared, changed or went; `space_id`, if given, the space whose files changed
-    or which went. An edge forgets what it knows of both.
+    or which went; `widget`, if given, the `site_id` whose widget appeared, changed or went. An edge forgets what it
+    knows of all three.
     """
 
     revision: int
     kind: str
     hosts: tuple[str, ...] = ()
     space_id: str | None = None
+    widget: str | None = None
 
     @property
     def freed(self) -> tuple[str, ...]:
@@ -290,6 +294,7 @@ class WorkspacePatch(TypedDict, total=False):
     max_sites: int | None
     max_files: int | None
     max_bytes: int | None
+    max_widgets: int | None
     requests_per_minute: int | None
 
 

@@ -18,6 +18,7 @@ from storage.memory.possessions import PossessionVerbs
 from storage.memory.tenants import MemoryTenants
 from storage.memory.tree import Tree, file_entry
 from storage.memory.variants import VariantVerbs
+from storage.memory.widgets import WidgetVerbs
 from storage.models import (
     Blob,
     Change,
@@ -38,9 +39,10 @@ from storage.models import (
     SpacePatch,
     Usage,
 )
+from storage.widgets import Purge, Secret, SecretKind, Widget, WidgetSession
 
 
-class MemoryMetadata(MemoryTenants, CopyVerbs, PossessionVerbs, VariantVerbs):
+class MemoryMetadata(MemoryTenants, CopyVerbs, PossessionVerbs, VariantVerbs, WidgetVerbs):
     """`clock` gives the time; `announce` is told the last revision of each write, before the verb returns."""
 
     def __init__(
@@ -58,6 +60,11 @@ class MemoryMetadata(MemoryTenants, CopyVerbs, PossessionVerbs, VariantVerbs):
         self._variants_revisions: dict[str, int] = {}  # by space; absent: 0
         self._deployments: dict[str, Deployment] = {}
         self._manifests: dict[str, Mapping[str, Blob]] = {}  # by deployment
+        self._widgets: dict[str, Widget] = {}
+        self._widget_names: set[str] = set()  # every `site_id` that was ever claimed
+        self._secrets: dict[tuple[str, SecretKind], Secret] = {}
+        self._sessions: dict[str, WidgetSession] = {}
+        self._purges: dict[str, Purge] = {}
 
     async def close(self) -> None:
         """There is nothing to let go of."""
@@ -212,8 +219,7 @@ class MemoryMetadata(MemoryTenants, CopyVerbs, PossessionVerbs, VariantVerbs):
         site = edits.patch_site(old, patch, self._next_revision(), now)
         self._refuse_site(site, edits.required_files(site, patch))
         if edits.is_served_anew(old, site):
-            site = edits.stamp_settings(site, self._trees[site.space_id].last_changed_at(), now)
-            self._settings_at[site.space_id] = max(self._settings_at[site.space_id], site.settings_at or 0)
+            site = self._stamp_settings(site, now)
         del self._domains[old.domain]
         self._sites[site_id] = site
         self._domains[site.domain] = site_id
@@ -321,9 +327,12 @@ class MemoryMetadata(MemoryTenants, CopyVerbs, PossessionVerbs, VariantVerbs):
     def _next_revision(self) -> int:
         return len(self._changes) + 1
 
-    def _log(self, kind: str, hosts: tuple[str, ...] = (), space_id: str | None = None) -> None:
+    def _log(
+        self, kind: str, hosts: tuple[str, ...] = (), space_id: str | None = None, *, widget: str | None = None
+    ) -> None:
         revision = self._next_revision()
-        self._changes.append(Change(revision=revision, kind=kind, hosts=hosts, space_id=space_id))
+        change = Change(revision=revision, kind=kind, hosts=hosts, space_id=space_id, widget=widget)
+        self._changes.append(change)
         self._announce(revision)
 
     def _publish(self, space: Space, files: Mapping[str, Blob], ended: Collection[str]) -> bool:
@@ -344,6 +353,7 @@ class MemoryMetadata(MemoryTenants, CopyVerbs, PossessionVerbs, VariantVerbs):
             sites=self._count_sites(workspace_id),
             files=self._count_files(workspace_id),
             bytes=sum(self._possessions.get(workspace_id, {}).values()),
+            widgets=self._count_widgets(workspace_id),
         )
 
     def _digests(self, space_id: str, paths: Iterable[str]) -> dict[str, Digest]:
@@ -357,6 +367,11 @@ class MemoryMetadata(MemoryTenants, CopyVerbs, PossessionVerbs, VariantVerbs):
     def _count_files(self, workspace_id: str) -> int:
         own = (space.id for space in self._spaces.values() if space.workspace_id == workspace_id)
         return sum(len(self._trees[space_id].list_live("")) for space_id in own)
+
+    def _stamp_settings(self, site: Site, now: Millis) -> Site:
+        site = edits.stamp_settings(site, self._trees[site.space_id].last_changed_at(), now)
+        self._settings_at[site.space_id] = max(self._settings_at[site.space_id], site.settings_at or 0)
+        return site
 
     def _check_quota(self, quota: edits.Quota, workspace_id: str, after: int) -> None:
         edits.check_quota(quota, self._workspaces[workspace_id], after)

@@ -9,8 +9,9 @@ from storage import edits
 from storage.calls import AuditEntry
 from storage.errors import Conflict, NotFound
 from storage.models import Deployment, Key, Page, PageQuery, Site, Space, Workspace
+from storage.widgets import Widget, WidgetSession
 
-T = TypeVar("T", Workspace, Key, Space, Site, Deployment, AuditEntry)
+T = TypeVar("T", Workspace, Key, Space, Site, Deployment, AuditEntry, Widget, WidgetSession)
 N = TypeVar("N", bound=Space | Site)
 
 

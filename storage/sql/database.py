@@ -102,10 +102,13 @@ class Change(Transaction):
         """The revision of the last entry."""
         return self.revision + len(self.entries) - 1
 
-    def log(self, kind: str, hosts: Sequence[str] = (), space_id: str | None = None) -> None:
+    def log(
+        self, kind: str, hosts: Sequence[str] = (), space_id: str | None = None, *, widget: str | None = None
+    ) -> None:
         """What the change log shall say, at the next revision; see `storage.models.Change`."""
         revision = self.revision + len(self.entries)
-        self.entries.append({"revision": revision, "kind": kind, "hosts": hosts, "space_id": space_id})
+        entry = {"revision": revision, "kind": kind, "hosts": hosts, "space_id": space_id, "widget": widget}
+        self.entries.append(entry)
 
     def keep(self) -> None:
         """Keep what was written even if it concerns nobody yet, and is not logged."""

@@ -10,17 +10,15 @@ from sqlalchemy import ColumnElement, FromClause, Row, and_, bindparam, func, or
 
 from storage.models import DEFAULT_INDEX, DEFAULT_NOT_FOUND, Change, File, HostedSite, Variant
 from storage.sql.database import Verbs
-from storage.sql.rows import FILE
+from storage.sql.rows import FILE, WIDGET
 from storage.sql.sources import PATHS, paths_json
-from storage.sql.tables import changes, files, sites, spaces, store_state, variants
+from storage.sql.tables import changes, files, sites, spaces, store_state, variants, widgets
+from storage.widgets import Widget
 
 _REVISION = select(store_state.c.revision)
 
 _CHANGES = (
-    select(changes.c.revision, changes.c.kind, changes.c.hosts, changes.c.space_id)
-    .where(changes.c.revision > bindparam("since"))
-    .order_by(changes.c.revision)
-    .limit(bindparam("most"))
+    select(changes).where(changes.c.revision > bindparam("since")).order_by(changes.c.revision).limit(bindparam("most"))
 )
 
 _SITES = (
@@ -33,6 +31,11 @@ _SITES = (
     )
     .join_from(sites, spaces, sites.c.space_id == spaces.c.id)
     .where(sites.c.domain.in_(bindparam("domains", expanding=True)))
+)
+
+_WIDGET = select(*WIDGET.columns).where(widgets.c.site_id == bindparam("site_id"))
+_WIDGET_FOR_DOMAIN = select(*WIDGET.columns).where(
+    widgets.c.workspace_id == bindparam("workspace"), widgets.c.domain == bindparam("domain")
 )
 
 _newest = (
@@ -126,6 +129,14 @@ class EdgeVerbs(Verbs):
         bounds = {"after": max(after, f"{folder}/"), "end": f"{folder}0"} if folder else {"after": after, "end": _LAST}
         parameters = {"space": space_id, "revision": revision, "most": limit, **bounds}
         return [row.path for row in await self._database.edge.rows(_PATHS_BELOW, parameters)]
+
+    async def find_widget(self, site_id: str) -> Widget | None:
+        rows = await self._database.edge.rows(_WIDGET, {"site_id": site_id})
+        return WIDGET.value(rows[0]) if rows else None
+
+    async def find_widget_for_domain(self, workspace_id: str, domain: str) -> Widget | None:
+        rows = await self._database.edge.rows(_WIDGET_FOR_DOMAIN, {"workspace": workspace_id, "domain": domain})
+        return WIDGET.value(rows[0]) if rows else None
 
 
 def _file(row: Row[Any], revision: int) -> File:

@@ -13,7 +13,7 @@ from storage.edits import Quota
 from storage.models import Workspace
 from storage.sql.database import Transaction
 from storage.sql.rows import WORKSPACE, Reader
-from storage.sql.tables import files, sites, spaces, workspace_blobs, workspaces
+from storage.sql.tables import files, sites, spaces, widgets, workspace_blobs, workspaces
 
 _workspace: BindParameter[str] = bindparam("workspace")
 
@@ -24,6 +24,7 @@ def _number(value: ColumnElement[int]) -> Select[int]:
 
 _AMOUNTS: dict[Quota, Select[int]] = {
     edits.SITES: _number(func.count()).select_from(sites).where(sites.c.workspace_id == _workspace),
+    edits.WIDGETS: _number(func.count()).select_from(widgets).where(widgets.c.workspace_id == _workspace),
     edits.FILES: _number(func.count())
     .select_from(spaces.join(files, files.c.space_id == spaces.c.id))
     .where(spaces.c.workspace_id == _workspace, files.c.to_revision.is_(None)),

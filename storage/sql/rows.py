@@ -15,8 +15,23 @@ from storage.errors import NotFound
 from storage.models import Deployment, File, Key, Meta, Page, PageQuery, Site, Space, Workspace
 from storage.sql import tables
 from storage.sql.dialects import position_of
+from storage.widgets import Purge, Secret, Widget, WidgetSession, folded
 
-T = TypeVar("T", Workspace, Key, Space, Site, File, Deployment, AuditEntry, Attempt)
+T = TypeVar(
+    "T",
+    Workspace,
+    Key,
+    Space,
+    Site,
+    File,
+    Deployment,
+    AuditEntry,
+    Attempt,
+    Widget,
+    Secret,
+    WidgetSession,
+    Purge,
+)
 
 
 class Reader(Protocol):
@@ -54,6 +69,8 @@ class Noun(Generic[T]):
         row = {field: getattr(value, field) for field in self.field_names}
         if "meta" in row:
             row["meta_labels"] = meta_labels(row["meta"])
+        if "folded_name" in self.table.c:
+            row["folded_name"] = folded(row["business_name"])
         return row
 
     async def find(self, reader: Reader, *where: ColumnElement[bool]) -> T | None:
@@ -84,6 +101,10 @@ SITE = Noun("site", tables.sites, Site)
 FILE = Noun("file", tables.files, File)
 AUDIT = Noun("audit entry", tables.audit, AuditEntry)
 ATTEMPT = Noun("attempt", tables.attempts, Attempt)
+WIDGET = Noun("widget", tables.widgets, Widget)
+SECRET = Noun("secret", tables.widget_secrets, Secret)
+SESSION = Noun("session", tables.widget_sessions, WidgetSession)
+PURGE = Noun("purge", tables.widget_purges, Purge)
 DEPLOYMENT = Noun("deployment", tables.deployments, Deployment)
 
 

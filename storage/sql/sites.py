@@ -77,7 +77,7 @@ class SiteVerbs(Verbs):
             site = edits.patch_site(old, patch, change.revision, change.now)
             await _refuse_missing(change, site, edits.required_files(site, patch))
             if edits.is_served_anew(old, site):
-                site = await _stamp_settings(change, site)
+                site = await stamp_settings(change, site)
             await change.update(sites, SITE.values(site))
             change.record(audit.updated(old, site))
             change.log("site.update", sorted({old.domain, site.domain}))
@@ -111,7 +111,7 @@ async def _refuse_missing(change: Change, site: Site, required: Iterable[tuple[s
             raise edits.missing_file(label, path)
 
 
-async def _stamp_settings(change: Change, site: Site) -> Site:
+async def stamp_settings(change: Change, site: Site) -> Site:
     """A scan of the space's files: settings that visitors see change seldom, and files should not pay for it."""
     latest = select(func.max(files.c.modified_at).label("modified"), func.max(files.c.removed_at).label("removed"))
     row = (await change.rows(latest.where(files.c.space_id == site.space_id)))[0]

@@ -17,9 +17,11 @@ from storage.sql.failures import starting
 from storage.sql.files import FileVerbs
 from storage.sql.keys import KeyVerbs
 from storage.sql.possessions import PossessionVerbs
+from storage.sql.purges import PurgeVerbs
 from storage.sql.sites import SiteVerbs
 from storage.sql.spaces import SpaceVerbs
 from storage.sql.variants import VariantVerbs
+from storage.sql.widgets import WidgetVerbs
 from storage.sql.workspaces import WorkspaceVerbs
 
 
@@ -35,6 +37,8 @@ class SqlMetadata(
     PossessionVerbs,
     VariantVerbs,
     DeploymentVerbs,
+    WidgetVerbs,
+    PurgeVerbs,
 ):
     """See `storage.metadata.MetadataStore`; made by `open_sql`."""
 

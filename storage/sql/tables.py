@@ -12,23 +12,24 @@ from typing import Any
 
 from sqlalchemy import BigInteger, Column, Dialect, ForeignKey, Index, Integer, MetaData, Table, Text, TypeDecorator
 
-HEAD = "0003"
+HEAD = "0006"
 
 
 class Json(TypeDecorator[Any]):
-    """JSON as text: an object, or the members of an unordered collection, read back as `shape` makes it."""
+    """JSON as text: an object, or the members of a collection, sorted unless `ordered`; read back as `shape`."""
 
     impl = Text
     cache_ok = True
 
-    def __init__(self, shape: Callable[[Any], Any]) -> None:
+    def __init__(self, shape: Callable[[Any], Any], *, ordered: bool = False) -> None:
         super().__init__()
         self.shape = shape
+        self.ordered = ordered
 
     def process_bind_param(self, value: Any, dialect: Dialect) -> str | None:
         if value is None:
             return None
-        return json.dumps(value if isinstance(value, Mapping) else sorted(value))
+        return json.dumps(value if isinstance(value, Mapping) or self.ordered else sorted(value))
 
     def process_result_value(self, value: str | None, dialect: Dialect) -> Any:
         return None if value is None else self.shape(json.loads(value))
@@ -61,6 +62,7 @@ changes = Table(
     Column("kind", Name, nullable=False),
     Column("hosts", Json(tuple), nullable=False),
     Column("space_id", Name),
+    Column("widget", Name),
 )
 
 workspaces = Table(
@@ -72,6 +74,7 @@ workspaces = Table(
     Column("max_sites", Number),
     Column("max_files", Number),
     Column("max_bytes", Number),
+    Column("max_widgets", Number),
     Column("requests_per_minute", Number),
     Column("created_at", Number, nullable=False),
     Column("updated_at", Number, nullable=False),
@@ -247,6 +250,69 @@ attempts = Table(
     sqlite_with_rowid=False,
 )
 
+widgets = Table(
+    "widgets",
+    metadata,
+    Column("id", Name, primary_key=True),
+    Column("workspace_id", Name, _reference("workspaces.id"), nullable=False),
+    Column("site_id", Name, nullable=False),
+    Column("domain", Name, nullable=False),
+    Column("business_name", Text, nullable=False),
+    Column("folded_name", Text, nullable=False),  # what a search looks in
+    Column("settings", Json(dict), nullable=False),
+    Column("revision", Number, nullable=False),
+    Column("created_at", Number, nullable=False),
+    Column("updated_at", Number, nullable=False),
+    Index("widgets_workspace", "workspace_id", "id"),
+    Index("widgets_site_id", "site_id", unique=True),
+    Index("widgets_domain", "workspace_id", "domain", unique=True),
+)
+
+# Every `site_id` that was ever claimed: pages that still name a deleted one must never load somebody else's widget.
+widget_names = Table(
+    "widget_names",
+    metadata,
+    Column("site_id", Name, primary_key=True),
+    sqlite_with_rowid=False,
+)
+
+# These three outlive their widget, until its purge is over.
+widget_secrets = Table(
+    "widget_secrets",
+    metadata,
+    Column("widget_id", Name, primary_key=True),
+    Column("kind", Name, primary_key=True),
+    Column("workspace_id", Name, _reference("workspaces.id"), nullable=False),
+    Column("sealed", Text, nullable=False),
+)
+
+widget_sessions = Table(
+    "widget_sessions",
+    metadata,
+    Column("id", Name, primary_key=True),
+    Column("workspace_id", Name, _reference("workspaces.id"), nullable=False),
+    Column("widget_id", Name, nullable=False),
+    Column("page", Text, nullable=False),
+    Column("transcript", Text, nullable=False),
+    Column("created_at", Number, nullable=False),
+    Index("widget_sessions_widget", "widget_id", "id"),
+)
+
+widget_purges = Table(
+    "widget_purges",
+    metadata,
+    Column("id", Name, primary_key=True),
+    Column("workspace_id", Name, _reference("workspaces.id"), nullable=False),
+    Column("widget_id", Name, nullable=False),
+    Column("site_id", Name, nullable=False),
+    Column("created_at", Number, nullable=False),
+    Column("due_at", Number, nullable=False),
+    Column("attempts", Integer, nullable=False),
+    Column("sessions", Number, nullable=False),
+    Column("outcomes", Json(tuple, ordered=True), nullable=False),
+    Index("widget_purges_due", "due_at"),
+)
+
 # What the database names when a unique index refuses a row (PostgreSQL the index, SQLite its columns), and what that
 # is to a caller: kind and field.
 UNIQUE = {
@@ -257,6 +323,8 @@ UNIQUE = {
         ("space", "alias", ["spaces_alias", "spaces.workspace_id, spaces.alias"]),
         ("site", "alias", ["sites_alias", "sites.workspace_id, sites.alias"]),
         ("site", "domain", ["sites_domain", "sites.domain"]),
+        ("widget", "site_id", ["widget_names_pkey", "widget_names.site_id"]),
+        ("widget", "domain", ["widgets_domain", "widgets.workspace_id, widgets.domain"]),
     ]
     for name in names
 }

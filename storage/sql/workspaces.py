@@ -52,4 +52,5 @@ class WorkspaceVerbs(Verbs):
             sites=await measure(self._database, edits.SITES, workspace_id),
             files=await measure(self._database, edits.FILES, workspace_id),
             bytes=await measure(self._database, edits.BYTES, workspace_id),
+            widgets=await measure(self._database, edits.WIDGETS, workspace_id),
         )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -14,8 +15,10 @@ from storage.errors import Conflict, QuotaExceeded
 from storage.metadata import MetadataStore
 from storage.models import Blob, Deployment, Key, NewDeployment, NewKey, NewSite, NewSpace, PageQuery, Site, Space
 from storage.paths import path_id
+from storage.widgets import NewWidget, Widget
 from tests.storage.conftest import Clock, make_blob
 
+WIDGET: dict[str, Any] = {"workspace_id": "acme", "business_name": "W", "settings": {"voice": "echo", "tags": [1]}}
 ACTOR = Actor(kind="key", key_id="key_1", request_id="request-1")
 
 
@@ -36,6 +39,7 @@ class Cast:
         )
         files = {"new": make_blob(1)}
         self.deployment = await self.metadata.create_deployment(NewDeployment(space_id=self.space.id, files=files))
+        self.widget = await self.metadata.create_widget(NewWidget(site_id="widget01", domain="w.example", **WIDGET))
         await self.metadata.forget_audit(10**15)
 
 
@@ -123,6 +127,21 @@ async def update_workspace(store: MetadataStore, cast: Cast) -> object:
     return await store.update_workspace("acme", {"max_sites": 3, "requests_per_minute": 5})
 
 
+async def create_widget(store: MetadataStore, cast: Cast) -> Widget:
+    return await store.create_widget(NewWidget(site_id="widget02", domain="v.example", **WIDGET))
+
+
+async def update_widget(store: MetadataStore, cast: Cast) -> Widget:
+    return await store.update_widget(
+        cast.widget.id, lambda old: replace(old, domain="v.example"), {"data_connection": "sealed"}
+    )
+
+
+async def delete_widget(store: MetadataStore, cast: Cast) -> Widget:
+    await store.delete_widget(cast.widget.id)
+    return cast.widget
+
+
 async def put_workspace(store: MetadataStore, cast: Cast) -> object:
     return await store.put_workspace("green", "Green")
 
@@ -140,10 +159,15 @@ EMPTY_WORKSPACE: dict[str, Any] = {
     "maxSites": None,
     "maxFiles": None,
     "maxBytes": None,
+    "maxWidgets": None,
     "requestsPerMinute": None,
 }
 DOCS = {"alias": None, "name": "Docs", "description": "", "contactId": None, "meta": {"a": 1}}
 SITE = {**EMPTY_SITE, "domain": "a.example", "prefix": "/old", "index": "index.html"}
+
+W = {"site_id": "widget01", "business_name": "W", "domain": "w.example", "voice": "echo", "tags": [1]}
+
+UNHOUSED = ("key", "workspace", "widget")  # what is in no space
 
 Told = dict[str, Any] | None
 CHANGES: list[tuple[Callable[[MetadataStore, Cast], Awaitable[object]], str, Told, Told]] = [
@@ -192,7 +216,7 @@ CHANGES: list[tuple[Callable[[MetadataStore, Cast], Awaitable[object]], str, Tol
             "revision": None,
         },
     ),
-    (activate_deployment, "deployment.activate", {"revision": None}, {"revision": 5}),
+    (activate_deployment, "deployment.activate", {"revision": None}, {"revision": 6}),
     (
         create_key,
         "key.create",
@@ -208,6 +232,14 @@ CHANGES: list[tuple[Callable[[MetadataStore, Cast], Awaitable[object]], str, Tol
         {"maxSites": 3, "requestsPerMinute": 5},
     ),
     (put_workspace, "workspace.create", None, {**EMPTY_WORKSPACE, "name": "Green"}),
+    (create_widget, "widget.create", None, {**W, "site_id": "widget02", "domain": "v.example"}),
+    (
+        update_widget,
+        "widget.update",
+        {"domain": "w.example"},
+        {"domain": "v.example", "credentials_changed": ["data_connection"]},
+    ),
+    (delete_widget, "widget.delete", W, None),
 ]
 
 
@@ -235,7 +267,11 @@ async def test_a_change_is_told(
         action=action,
         kind=kind,
         object_id=object_id,
-        space_id=None if kind in ("key", "workspace") else value.id if action == "space.create" else cast.space.id,
+        space_id=None
+        if kind in ("key", "workspace", "widget")
+        else value.id
+        if action == "space.create"
+        else cast.space.id,
         before=before,
         after=after,
         created_at=clock.now,
