@@ -129,8 +129,8 @@ class Settings(BaseSettings):
     )
     widget_url: str | None = Field(
         default=None,
-        description="Where browsers find the site widget, such as https://widget.example.com; unset: `widget.` before the"
-        " first platform domain, at the edge's port.",
+        description="Where browsers find the site widget, such as https://widget.example.com; unset: `widget.` and the"
+        " first of `platform_domains`, at the edge's port.",
     )
     database_url: str | None = Field(
         default=None,

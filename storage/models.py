@@ -126,8 +126,9 @@ class Site:
 class HostedSite:
     """What the edge needs of a site, and no more: it keeps many of them, and their owners choose how large the rest is.
 
-    Read in one query with `files_revision` and `variants_revision`, those of its space's files and of their variants.
-    The other fields are as in `Site`.
+    Read in one query with `files_revision` and `variants_revision`, those of its space's files and of their variants,
+    and with `widget`: the `site_id` in the tag that its pages are to have (None: they have none). The other fields are
+    as in `Site`.
     """
 
     id: str
@@ -141,9 +142,10 @@ class HostedSite:
     settings_at: Millis | None
     files_revision: int
     variants_revision: int
+    widget: str | None = None
 
     @classmethod
-    def of(cls, site: Site, files_revision: int, variants_revision: int) -> HostedSite:
+    def of(cls, site: Site, files_revision: int, variants_revision: int, widget: str | None = None) -> HostedSite:
         """The view of `site`."""
         return cls(
             id=site.id,
@@ -157,6 +159,7 @@ class HostedSite:
             settings_at=site.settings_at,
             files_revision=files_revision,
             variants_revision=variants_revision,
+            widget=widget,
         )
 
     @property

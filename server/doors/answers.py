@@ -136,7 +136,13 @@ class Sender:
     __slots__ = ("accept_encoding", "answers", "etag", "host", "log", "origin", "raw", "revision", "table")
 
     def __init__(
-        self, raw: bytes, host: str, accept_encoding: str | None, origin: str | None, etag: bytes | None, log: bytes
+        self,
+        raw: bytes,
+        host: str,
+        accept_encoding: str | None,
+        etag: bytes | None,
+        log: bytes,
+        origin: str | None = None,
     ) -> None:
         self.raw = raw
         self.host = host
@@ -194,7 +200,7 @@ class Answers:
             return None
         if sender.table is not None and sender.table.site.domain != table.site.domain:
             # Connections that go on with the old one have not been noted as visitors of this site.
-            sender = Sender(sender.raw, sender.host, sender.accept_encoding, sender.origin, sender.etag, sender.log)
+            sender = Sender(sender.raw, sender.host, sender.accept_encoding, sender.etag, sender.log, sender.origin)
             self._keep_sender(sender)
         sender.table = table
         sender.answers = table.answers if sender.etag is None else NO_ANSWERS
@@ -329,7 +335,7 @@ class Answers:
         coding = find(b"Accept-Encoding")
         origin = find(b"Origin") if self.edge.reads_origin(host) else None
         log = self.journal.format.sender(authority, find(b"Referer", b""), find(b"User-Agent", b""))
-        return Sender(raw, host, _text(coding), _text(origin), etag, log)
+        return Sender(raw, host, _text(coding), etag, log, _text(origin))
 
 
 def _text(field: bytes | None) -> str | None:

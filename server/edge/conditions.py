@@ -104,8 +104,10 @@ def _body(stored: Representation, ranges: tuple[tuple[int, int], ...], around: t
 
 
 def _precondition(etag: bytes, modified: int | None, request: Request) -> Literal[304, 412] | None:
-    """304, 412 or None to go on; GET and HEAD only reach here. Dates say nothing where `modified` is not known (§13.1.3,
-    §13.1.4)."""
+    """304, 412 or None to go on; GET and HEAD only reach here.
+
+    Dates say nothing where `modified` is not known (§13.1.3, §13.1.4).
+    """
     tag = etag.decode("ascii")
     if request.if_match is not None:
         if not _matches(request.if_match, tag, strong=True):

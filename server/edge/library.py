@@ -78,7 +78,7 @@ class Library:
         self._indexing: set[asyncio.Task[None]] = set()
 
     def find_nowait(self, site: HostedSite, path: str, request: Request) -> Representation | None:
-        """The answer to `request` of `path` (from `decode_path`) if it is kept, or needs no look at what the site has."""
+        """The answer to `request` of `path` (from `decode_path`) if it is kept, or does not depend on any file."""
         settled = answer_to_method(request.method)
         if settled is not None:
             return settled

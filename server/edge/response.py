@@ -80,9 +80,9 @@ class Representation:
     """A whole answer to GET, the same for everybody whom its cache key covers.
 
     `etag` (quoted) and `modified` (seconds since the epoch) are the validators of a file; None for pages and redirects,
-    to which preconditions and ranges do not apply. What is made here has no `modified`. A `location` goes out with the request's query behind it. A file
-    that has variants names all its `codings`, the smallest first, and this is in `coding`; others name none. `digest`
-    is that of the body where this is a blob's content.
+    to which preconditions and ranges do not apply. What is made here has no `modified`. A `location` goes out with the
+    request's query behind it. A file that has variants names all its `codings`, the smallest first, and this is in
+    `coding`; others name none. `digest` is that of the body where this is a blob's content.
     """
 
     status: int

@@ -9,16 +9,17 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from server.edge.cache import LRU
+from server.edge.decision import NO_FILE
 from server.edge.request import Refusal, Request
 from server.edge.response import Representation
 from server.edge.visitor import Visitor
-from server.edge.widgets import BUSY, TOO_MANY, Widget, accepted, open_to
+from server.edge.widgets import BUSY, TOO_MANY, HostedWidget, accepted, open_to
+from storage.errors import Invalid, NotFound
 from storage.metadata import EdgeMetadata
 
 MAX_A_MINUTE = 600  # of a site, by way of one worker
 MAX_AT_ONCE = 16  # writes of one worker
 MAX_COUNTED = 10_000  # sites
-MAX_PAGE_CHARACTERS = 1024
 
 
 class SessionDesk:
@@ -30,7 +31,7 @@ class SessionDesk:
         self._counts: LRU[str, tuple[int, int]] = LRU(MAX_COUNTED)  # by site_id: the minute, and how many in it
         self._writing = 0
 
-    async def add(self, widget: Widget, request: Request) -> Representation:
+    async def add(self, widget: HostedWidget, request: Request) -> Representation:
         """Take in the session that a page of `request.origin`, which is allowed, reports. Raises `Refusal` (400),
         `Unavailable`."""
         assert request.origin is not None, "judged"
@@ -46,14 +47,18 @@ class SessionDesk:
         self._writing += 1
         try:
             await self._metadata.add_session(widget.site_id, page)
+        except NotFound:  # deleted just now
+            return NO_FILE
+        except Invalid as exc:
+            raise Refusal(400, str(exc)) from exc
         finally:
             self._writing -= 1
         return accepted(request.origin)
 
 
-def read_page(request: Request) -> str | None:
-    """The path of the page that a report is from, if it says. Raises `Refusal` (400)."""
-    page = Visitor(request.query).parameters.get("page")
-    if page is not None and (not page.startswith("/") or len(page) > MAX_PAGE_CHARACTERS):
-        raise Refusal(400, f"page has to be a path, of at most {MAX_PAGE_CHARACTERS} characters")
+def read_page(request: Request) -> str:
+    """The path of the page that a report is from, "" if it does not say. Raises `Refusal` (400)."""
+    page = Visitor(request.query).parameters.get("page", "")
+    if page and not page.startswith("/"):
+        raise Refusal(400, "page has to be the path of a page")
     return page

@@ -9,12 +9,12 @@ it moves with each change of a widget that is for the origin, and with no other'
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable
 
 from server.edge.cache import LRU
 from server.edge.flights import Flights
 from server.edge.router import Lookup, Unknown
-from server.edge.widgets import Widget, domains_of
+from server.edge.widgets import HostedWidget, domains_of
 
 MAX_WIDGETS_BYTES = 32 * 1024 * 1024
 WIDGET_OVERHEAD = 700  # bytes: the object, its texts' heads, its place
@@ -27,29 +27,29 @@ class WidgetDirectory:
 
     def __init__(
         self,
-        load: Callable[[str], Awaitable[Widget | None]],
+        load: Callable[[str], Awaitable[HostedWidget | None]],
         *,
         max_bytes: int = MAX_WIDGETS_BYTES,
         max_misses: int = MAX_MISSES,
         max_domains: int = MAX_DOMAINS,
     ) -> None:
         self._load_widget = load
-        self._widgets: LRU[str, Widget] = LRU(max_bytes, _cost, on_evict=lambda _, widget: self._move(widget))
+        self._widgets: LRU[str, HostedWidget] = LRU(max_bytes, _cost, on_evict=lambda _, widget: self._move(widget))
         self._misses: LRU[str, None] = LRU(max_misses)
-        self._flights: Flights[str, Widget | None] = Flights()
+        self._flights: Flights[str, HostedWidget | None] = Flights()
         self._epoch = 0
         self._moves = 0
         self._versions: LRU[str, int] = LRU(max_domains, on_evict=self._forget_version)
         self._floor = 0  # at least the version of each domain that `_versions` has lost
 
-    def find_nowait(self, site_id: str) -> Widget | None | Unknown:
+    def find_nowait(self, site_id: str) -> HostedWidget | None | Unknown:
         """The widget, None where it is known that there is none, or that it has to be asked for."""
         widget = self._widgets.get(site_id)
         if widget is not None:
             return widget
         return None if site_id in self._misses else Lookup.UNKNOWN
 
-    async def find(self, site_id: str) -> Widget | None:
+    async def find(self, site_id: str) -> HostedWidget | None:
         """The widget or None. Raises `Unavailable`; then nothing that is known is lost."""
         known = self.find_nowait(site_id)
         if known is not Lookup.UNKNOWN:
@@ -62,14 +62,13 @@ class WidgetDirectory:
             return 0
         return max([self._floor, *(self._versions.get(domain, 0) for domain in domains_of(origin))])
 
-    def forget(self, site_ids: Iterable[str]) -> None:
-        """A change may have made untrue what is known of them."""
+    def forget(self, site_id: str) -> None:
+        """A change may have made untrue what is known of it."""
         self._epoch += 1
-        for site_id in site_ids:
-            widget = self._widgets.pop(site_id, None)
-            if widget is not None:
-                self._move(widget)
-            self._misses.pop(site_id, None)
+        widget = self._widgets.pop(site_id, None)
+        if widget is not None:
+            self._move(widget)
+        self._misses.pop(site_id, None)
 
     def clear(self) -> None:
         """Forget everything."""
@@ -80,7 +79,7 @@ class WidgetDirectory:
         self._moves += 1
         self._floor = self._moves
 
-    async def _load(self, site_id: str) -> Widget | None:
+    async def _load(self, site_id: str) -> HostedWidget | None:
         epoch = -1
         widget = None
         while epoch != self._epoch:  # a change came while we waited: what we read may be from before it
@@ -92,7 +91,7 @@ class WidgetDirectory:
             self._widgets[site_id] = widget
         return widget
 
-    def _move(self, widget: Widget) -> None:
+    def _move(self, widget: HostedWidget) -> None:
         """No news of one that is not known here would reach the answers that show it."""
         self._moves += 1
         self._versions[widget.domain] = self._moves
@@ -101,5 +100,5 @@ class WidgetDirectory:
         self._floor = max(self._floor, version)
 
 
-def _cost(widget: Widget) -> int:
+def _cost(widget: HostedWidget) -> int:
     return WIDGET_OVERHEAD + len(widget.body)

@@ -11,7 +11,6 @@ has changed asks for another content.
 from __future__ import annotations
 
 import asyncio
-import hashlib
 from collections.abc import Callable, Hashable, Iterable
 from dataclasses import replace
 from pathlib import Path
@@ -32,15 +31,15 @@ from server.edge.widgets import (
     METHODS,
     SCRIPT_CACHING,
     SCRIPT_PATH,
+    HostedWidget,
     Resource,
-    Widget,
     domains_of,
+    hosted,
     not_allowed,
     open_to,
     open_to_all,
     options,
     parse_route,
-    public_body,
 )
 from storage.metadata import EdgeMetadata
 from storage.models import Change, HostedSite
@@ -113,21 +112,26 @@ class WidgetHost:
         site_id, resource = route
         widget = self._directory.find_nowait(site_id)
         # Without an origin there is no version that would move.
-        if request.origin is None or not isinstance(widget, Widget) or _judge(widget, resource, request) is not None:
+        if (
+            request.origin is None
+            or not isinstance(widget, HostedWidget)
+            or _judge(widget, resource, request) is not None
+        ):
             return None
         return self._cache.find_coded(_key(widget, request.origin), request.accept_encoding)
 
     def apply(self, change: Change) -> None:
         """Forget what `change` may have made untrue."""
-        self._directory.forget(change.site_ids)
+        if change.widget is not None:
+            self._directory.forget(change.widget)
 
     def clear(self) -> None:
         """Forget everything."""
         self._directory.clear()
 
-    async def _load(self, site_id: str) -> Widget | None:
-        config = await self._metadata.find_widget(site_id)
-        return None if config is None else read_widget(config)
+    async def _load(self, site_id: str) -> HostedWidget | None:
+        widget = await self._metadata.find_widget(site_id)
+        return None if widget is None else hosted(widget)
 
     async def _show_script(self, request: Request) -> Representation:
         if self._script is None:
@@ -142,7 +146,7 @@ class WidgetHost:
         return entry.value if entry is not None and isinstance(entry.value, Representation) else None
 
 
-def _judge(widget: Widget | None, resource: Resource, request: Request) -> Representation | None:
+def _judge(widget: HostedWidget | None, resource: Resource, request: Request) -> Representation | None:
     """What is answered without a look at the widget's contents; None where that is needed."""
     if widget is None:
         return NO_FILE
@@ -151,11 +155,11 @@ def _judge(widget: Widget | None, resource: Resource, request: Request) -> Repre
         return FOREIGN
     if request.method == "OPTIONS":
         return options(resource, origin)
-    # Who tells of a session has to be a page, and pages say which when they post (Fetch, "HTTP-network-or-cache fetch").
+    # Who tells of a session has to be a page, and pages say which they are when they post (Fetch, "Origin header").
     return FOREIGN if resource == "sessions" and origin is None else None
 
 
-def _key(widget: Widget, origin: str | None) -> Hashable:
+def _key(widget: HostedWidget, origin: str | None) -> Hashable:
     return ("widget", widget.site_id, widget.digest, origin)
 
 

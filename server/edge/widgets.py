@@ -1,7 +1,7 @@
 """The site widget as its system host shows it. Pure.
 
 1. `parse_route`  a path → the script, or a site_id and what is asked of it
-2. `Widget`       what the edge keeps of a site's configuration: what is public, and whom it is for
+2. `hosted`       what the edge keeps of a widget: what of it is public, and whom it is for
 3. `open_to`      an answer, for the origin that asks
 
 The widget runs in pages of other origins. The script is for all of them; a configuration, and the report of a session,
@@ -11,14 +11,16 @@ HTTPS and at any port, of which a configured domain says nothing (Fetch, "CORS p
 
 from __future__ import annotations
 
+import hashlib
 import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import Any, Literal, TypeAlias
+from typing import Literal, TypeAlias
 
 from server.edge.hosts import lookup_names
 from server.edge.response import NO_STORE, NOSNIFF, Headers, Page, Representation, page, varying
+from storage.widgets import Widget, facts
 
 SCRIPT_PATH = "/widget.js"
 SCRIPT_CACHING = (b"cache-control", b"public, max-age=600")
@@ -51,9 +53,12 @@ _NO_CONTENT = Representation(204, (NO_STORE, NOSNIFF), b"")
 
 
 @dataclass(frozen=True, slots=True)
-class Widget:
-    """One site's. `domain` is in A-labels, possibly `*.` and a domain; `body` is the JSON of its `PUBLIC_FIELDS`, and
-    `digest` its SHA-256."""
+class HostedWidget:
+    """What the edge needs of a widget, and no more.
+
+    `domain` is in A-labels, possibly `*.` and a domain; `body` is the JSON of the `PUBLIC_FIELDS`, and `digest` its
+    SHA-256.
+    """
 
     site_id: str
     domain: str
@@ -69,10 +74,12 @@ def parse_route(path: str) -> tuple[str, Resource] | None:
     return found[1], "config" if found[2] == "config" else "sessions"
 
 
-def public_body(config: Mapping[str, Any]) -> bytes:
-    """What visitors may read of a configuration."""
-    shown = {name: config[name] for name in PUBLIC_FIELDS if config.get(name) is not None}
-    return json.dumps(shown, ensure_ascii=False, separators=(",", ":")).encode()
+def hosted(widget: Widget) -> HostedWidget:
+    """The view of `widget`."""
+    known = facts(widget)
+    shown = {name: known[name] for name in PUBLIC_FIELDS if known.get(name) is not None}
+    body = json.dumps(shown, ensure_ascii=False, separators=(",", ":")).encode()
+    return HostedWidget(widget.site_id, widget.domain, body, hashlib.sha256(body).hexdigest())
 
 
 def domains_of(origin: str) -> tuple[str, ...]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections import Counter
+from dataclasses import replace
 
 import pytest
 
@@ -15,17 +16,17 @@ from server.edge.response import made_representation
 from server.edge.router import Lookup
 from server.edge.widget_directory import WidgetDirectory
 from server.edge.widgets import (
-    PUBLIC_FIELDS,
-    Widget,
+    HostedWidget,
     domains_of,
+    hosted,
     not_allowed,
     open_to,
     open_to_all,
     options,
     parse_route,
-    public_body,
 )
 from storage.errors import Unavailable
+from storage.widgets import Widget
 
 
 @pytest.mark.parametrize(
@@ -73,10 +74,29 @@ def test_whose_pages_an_origin_has(origin: str, domains: tuple[str, ...]) -> Non
 
 
 def test_only_public_fields_are_shown_and_only_those_that_are_set() -> None:
-    config = {name: name for name in PUBLIC_FIELDS} | {"custom_instructions": "secret", "workspace_id": "secret"}
-    config["greeting"] = "Grüß Gott"
-    assert json.loads(public_body(config)) == {**{name: name for name in PUBLIC_FIELDS}, "greeting": "Grüß Gott"}
-    assert "greeting" not in json.loads(public_body(config | {"greeting": None}))
+    settings = {"greeting": "Grüß Gott", "language": "de", "custom_instructions": "secret", "voice": None}
+    kept = Widget(
+        id="widget_1",
+        workspace_id="secret",
+        site_id="ab1c2d3e",
+        domain="secret.test",
+        business_name="Ember & Oak",
+        settings=settings,
+        revision=1,
+        created_at=1,
+        updated_at=1,
+    )
+    shown = hosted(kept)
+    assert json.loads(shown.body) == {
+        "site_id": "ab1c2d3e",
+        "business_name": "Ember & Oak",
+        "greeting": "Grüß Gott",
+        "language": "de",
+    }
+    assert b"secret" not in shown.body
+    assert (shown.site_id, shown.domain) == ("ab1c2d3e", "secret.test")
+    assert hosted(replace(kept, settings={**settings, "custom_instructions": "other"})).digest == shown.digest
+    assert hosted(replace(kept, settings={**settings, "greeting": "Servus"})).digest != shown.digest
 
 
 def test_an_answer_names_the_origin_that_may_read_it() -> None:
@@ -110,22 +130,24 @@ def test_what_is_made_has_no_date_that_a_condition_could_be_about() -> None:
 # The directory.
 
 
-def widget(site_id: str, domain: str = "a.test", size: int = 10) -> Widget:
-    return Widget(site_id, domain, b"x" * size, "0" * 64)
+def widget(site_id: str, domain: str = "a.test", size: int = 10) -> HostedWidget:
+    return HostedWidget(site_id, domain, b"x" * size, "0" * 64)
 
 
 class Shelf:
     """A store of widgets that counts, and may be held up or away."""
 
-    def __init__(self, *widgets: Widget) -> None:
+    def __init__(self, *widgets: HostedWidget) -> None:
         self.widgets = {each.site_id: each for each in widgets}
         self.asked: Counter[str] = Counter()
         self.away = False
+        self.called = asyncio.Event()
         self.gate = asyncio.Event()
         self.gate.set()
 
-    async def load(self, site_id: str) -> Widget | None:
+    async def load(self, site_id: str) -> HostedWidget | None:
         self.asked[site_id] += 1
+        self.called.set()
         found = self.widgets.get(site_id)
         await self.gate.wait()
         if self.away:
@@ -165,12 +187,13 @@ async def test_a_change_moves_the_version_of_the_origins_it_is_for() -> None:
     await directory.find("two")
     assert [directory.version_of(origin) for origin in origins] == [0, 0, 0, 0]
     shelf.widgets["one"] = widget("one", "c.test")
-    directory.forget(["one", "three"])
+    directory.forget("one")
+    directory.forget("three")
     assert [directory.version_of(origin) for origin in origins] == [1, 0, 0, 0]
     assert await directory.find("one") == widget("one", "c.test")
-    directory.forget(["two"])
+    directory.forget("two")
     assert [directory.version_of(origin) for origin in origins] == [1, 2, 0, 0]
-    directory.forget(["two"])  # nothing of it is known, so nothing that is kept can be of it
+    directory.forget("two")  # nothing of it is known, so nothing that is kept can be of it
     assert [directory.version_of(origin) for origin in origins] == [1, 2, 0, 0]
     directory.clear()
     assert len({directory.version_of(origin) for origin in origins[:3]} | {0, 1, 2}) == 4
@@ -182,7 +205,7 @@ async def test_a_miss_is_forgotten_too() -> None:
     directory = WidgetDirectory(shelf.load)
     assert await directory.find("one") is None
     shelf.widgets["one"] = widget("one")
-    directory.forget(["one"])
+    directory.forget("one")
     assert await directory.find("one") == widget("one")
 
 
@@ -201,13 +224,13 @@ async def test_versions_that_are_forgotten_are_never_given_again() -> None:
     seen: dict[str, set[int]] = {}
     for number in range(5):
         await directory.find(str(number))
-        directory.forget([str(number)])
+        directory.forget(str(number))
         for other in range(number + 1):
             seen.setdefault(f"{other}.test", set()).add(directory.version_of(f"https://{other}.test"))
     assert all(0 not in versions for versions in seen.values())
     before = directory.version_of("https://0.test")
     await directory.find("0")
-    directory.forget(["0"])
+    directory.forget("0")
     assert directory.version_of("https://0.test") > before
 
 
@@ -216,10 +239,9 @@ async def test_what_loads_while_it_changes_is_loaded_again() -> None:
     directory = WidgetDirectory(shelf.load)
     shelf.gate.clear()
     finding = asyncio.create_task(directory.find("one"))
-    while not shelf.asked:
-        await asyncio.sleep(0)
+    await shelf.called.wait()
     del shelf.widgets["one"]
-    directory.forget(["one"])
+    directory.forget("one")
     shelf.gate.set()
     assert await finding is None
     assert shelf.asked["one"] == 2
