@@ -136,8 +136,11 @@ async def fill(hosting: Hosting) -> None:
                 prefix=str(site.get("prefix", "")),
                 named_index=str(site["index"]) if "index" in site else None,
                 named_not_found=str(site["not_found"]) if "not_found" in site else None,
+                meta={"widget": True} if site.get("tagged") else {},
             )
         )
+        if isinstance(widget := site.get("widget"), dict):
+            await hosting.widget(**{"domain": domain, **widget})
     await Compressor(hosting.metadata, hosting.blobs, hosting.node).work()
 
 
