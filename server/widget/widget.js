@@ -59,7 +59,7 @@
   const isAmong = (patterns, path) => {
     const except = patterns.filter(each => each[0] === '!');
     const wanted = patterns.filter(each => each[0] !== '!');
-    const hit = list => list.some(each => matches(tidy(each.replace('!', '')), path));
+    const hit = list => list.some(each => matches(tidy(each.replace(/^!/, '')), path));
     return (wanted.length ? hit(wanted) : except.length > 0) && !hit(except);
   };
   const isShown = ({enabled_pages: on = [], disabled_pages: off = []}) => {
@@ -95,7 +95,7 @@ svg{width:50%;height:50%;fill:none;stroke:currentColor;stroke-width:2;stroke-lin
 .launcher,header{background:${color};color:${inkOn(color)}}
 .launcher{width:${SIZES[size] ?? 3.5}em;height:${SIZES[size] ?? 3.5}em;border-radius:50%;pointer-events:auto;
 box-shadow:0 2px 10px #0006}
-dialog{position:static;margin:0;padding:0;border:1px solid #8888;border-radius:1em;overflow:auto;pointer-events:auto;
+dialog{position:static;box-sizing:border-box;margin:0;padding:0;border:1px solid #8888;border-radius:1em;overflow:auto;pointer-events:auto;
 width:min(22em,100%);max-height:calc(100vh - 8em);background:#fff;color:#1a1a1a;box-shadow:0 4px 24px #0006}
 header{display:flex;justify-content:space-between;align-items:center;padding:.25em .25em .25em 1em}
 header button{min-width:2.75em;height:2.75em;border-radius:.75em}
@@ -186,19 +186,20 @@ dialog[open]~.glow{opacity:.75}
         document.body.append(host);
       }
     };
-    window[KEY].refresh = refresh;
+    instance.refresh = refresh;
     // Pages that change their address without being loaded anew. Where there is no Navigation API, "back" is noticed.
     window.navigation?.addEventListener('currententrychange', refresh);
     addEventListener('popstate', refresh);
     refresh();
   };
 
-  window[KEY] = {refresh() {}};
-  const ready = document.body
+  const instance = (window[KEY] = {refresh() {}});
+  const parsed = document.body
     ? Promise.resolve()
     : new Promise(resolve => document.addEventListener('DOMContentLoaded', resolve, {once: true}));
-  fetch(new URL('config', api), {mode: 'cors', credentials: 'omit'})
+  // Kept once it is known whether there is a widget.
+  instance.ready = fetch(new URL('config', api), {mode: 'cors', credentials: 'omit'})
     .then(answer => (answer.ok ? answer.json() : null)) // gone, or not for this site: there is no widget
-    .then(config => config && ready.then(() => start(config)))
+    .then(config => config && parsed.then(() => start(config)))
     .catch(error => console.error('Spacelane widget:', error));
 })();
