@@ -30,6 +30,7 @@ def operators_server(task: Task, stores: Stores, node: NodeMap) -> tuple[Listene
         link_key=read_root_key(settings.data_dir / LINK_KEY_FILE).encode(),
         readiness=lambda: _readiness(node),
         certificate=read_certificate(settings.tls_cert) if settings.tls_cert else None,
+        widget_base=settings.widget_base,
         visitors=settings.visitors,
         metrics=Metrics(node),
     )

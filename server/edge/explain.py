@@ -28,6 +28,8 @@ from server.edge.decision import (
 )
 from server.edge.header_rules import Changes, Edit, merge
 from server.edge.hosts import lookup_names
+from server.edge.injection import read_tagged
+from server.edge.made import Made
 from server.edge.paths import decode_path
 from server.edge.redirects import Outcome
 from server.edge.request import Refusal, Request, read_request
@@ -38,12 +40,13 @@ from storage.metadata import EdgeMetadata
 from storage.models import HostedSite
 
 # default    what every file has
+# widget     the tag of the site's widget, which a page has
 # variant    of the coding that was chosen
 # _headers   lines of the site's file
 # _redirects the line of the site's file that redirects, or that its lines read more of the request than its path
 # platform   of a page of Spacelane's own, or a redirect
 # request    what its conditions, its range or its wishes make of the answer
-Step: TypeAlias = Literal["default", "variant", "_headers", "_redirects", "platform", "request"]
+Step: TypeAlias = Literal["default", "widget", "variant", "_headers", "_redirects", "platform", "request"]
 
 _Step: TypeAlias = tuple[Step, Headers]
 
@@ -69,9 +72,9 @@ class Header:
 class Explanation:
     """What a request gets and why. Steps that it does not come to are None.
 
-    `host` is the one it names, and `answered_by` the site that has it. `path` is decoded. `removed` are the lines of
-    `_headers` that take headers away. `kept`: memory answers the next who asks the same. `refused`: why it is not
-    served at all.
+    `host` is the one it names, and `answered_by` the site that has it. `path` is decoded. `is_tagged`: the page has the
+    tag of the site's widget put into it. `removed` are the lines of `_headers` that take headers away. `kept`: memory
+    answers the next who asks the same. `refused`: why it is not served at all.
     """
 
     host: str | None = None
@@ -81,6 +84,7 @@ class Explanation:
     rules: SiteRules | None = None
     decision: Decision | None = None
     content: Content | None = None
+    is_tagged: bool = False
     status: int | None = None
     headers: tuple[Header, ...] = ()
     removed: tuple[Edit, ...] = ()
@@ -95,9 +99,11 @@ async def explain(
     target: bytes,
     headers: Sequence[tuple[bytes, bytes]],
     now: float,
+    widget_base: str = "",
 ) -> Explanation:
     """Why the site answers as it does at `now` (seconds since the epoch). Where another answers, or none does,
-    `answered_by` tells and the rest is left out. `headers` have lower-case names and include Host.
+    `answered_by` tells and the rest is left out. `headers` have lower-case names and include Host. `widget_base` is as
+    the edge has it.
 
     Raises `Corrupt`, `Unavailable`.
     """
@@ -117,7 +123,12 @@ async def explain(
     if (settled := answer_to_method(method)) is not None:
         return _settled(known, method, settled)
     assert site is not None, 'only "*" is for no host, and it is refused for GET and HEAD'
-    return await _explain_site(metadata, blobs, site, request, known, now)
+    rules = await read_rules(metadata, blobs, site)
+    decision = await decide(metadata, site, rules, path, request)
+    known = replace(known, rules=rules, decision=decision)
+    file = decision.answer.file
+    tagged = None if file is None else await read_tagged(blobs.read, site, file, widget_base)
+    return _explain_decision(replace(known, is_tagged=tagged is not None), site, rules, decision, request, tagged, now)
 
 
 def _settled(known: Explanation, method: str, stored: Representation) -> Explanation:
@@ -126,14 +137,21 @@ def _settled(known: Explanation, method: str, stored: Representation) -> Explana
     return replace(known, status=response.status, headers=_trace([("platform", response.headers)], {}, None))
 
 
-async def _explain_site(
-    metadata: EdgeMetadata, blobs: BlobStore, site: HostedSite, request: Request, known: Explanation, now: float
+def _explain_decision(
+    known: Explanation,
+    site: HostedSite,
+    rules: SiteRules,
+    decision: Decision,
+    request: Request,
+    tagged: Made | None,
+    now: float,
 ) -> Explanation:
     assert known.path is not None
-    rules = await read_rules(metadata, blobs, site)
-    decision = await decide(metadata, site, rules, known.path, request)
     file = decision.answer.file
-    content = None if file is None else describe(file, request.accept_encoding)
+    if tagged is not None:
+        content: Content | None = tagged.content(request.accept_encoding)
+    else:
+        content = None if file is None else describe(file, request.accept_encoding)
     edits = edits_of(site, rules, known.path, decision.answer)
     plain = represent(decision.answer, content, now)
     stored = dress(plain, edits, decision.inputs)
@@ -146,6 +164,7 @@ async def _explain_site(
         bare = None if file is None else describe(replace(file, variants=()), None)
         steps = [
             ("platform" if file is None else "default", represent(decision.answer, bare, now).headers),
+            *([("widget", represent(decision.answer, tagged.content(None), now).headers)] if tagged else ()),
             ("variant", plain.headers),
             ("_headers", merge(plain.headers, edits)),
             ("_redirects", stored.headers),
@@ -153,8 +172,6 @@ async def _explain_site(
         ]
     return replace(
         known,
-        rules=rules,
-        decision=decision,
         content=content,
         status=response.status,
         headers=_trace(steps, edits, decision.outcome),

@@ -12,7 +12,7 @@ from html import escape
 from server.edge.made import Made, make
 from server.edge.media_types import content_type
 from server.edge.widgets import SCRIPT_PATH
-from storage.models import Digest, File
+from storage.models import Digest, File, HostedSite
 
 MAX_PAGE_BYTES = 1024 * 1024  # larger ones stay as they are
 HEAD_BYTES = 1024  # in which a page says that it is one
@@ -41,11 +41,17 @@ def add_tag(html: bytes, tag: bytes) -> bytes | None:
     return html[:end] + tag + html[end:]
 
 
-async def read_tagged(read: Callable[[Digest], Awaitable[bytes]], file: File, tag: bytes) -> Made | None:
-    """`file`, which `read` reads, with `tag`; None if it goes without. Raises as `read` does."""
-    if file.size > MAX_PAGE_BYTES or not content_type(file.path).startswith("text/html"):
+async def read_tagged(
+    read: Callable[[Digest], Awaitable[bytes]], site: HostedSite, file: File, base: str
+) -> Made | None:
+    """`file` of `site`, which `read` reads, with the tag of the site's widget; None if it goes without.
+
+    Raises as `read` does.
+    """
+    if site.widget is None or file.size > MAX_PAGE_BYTES or not content_type(file.path).startswith("text/html"):
         return None
     # In a thread: compressing takes some milliseconds.
+    tag = tag_for(base, site.widget)
     return await asyncio.to_thread(_tag, content_type(file.path), await read(file.digest), tag)
 
 

@@ -32,7 +32,7 @@ from server.edge.decision import (
     visitor_of,
 )
 from server.edge.flights import Flights
-from server.edge.injection import read_tagged, tag_for
+from server.edge.injection import read_tagged
 from server.edge.path_index import MAX_NAMES, PathIndex
 from server.edge.request import Request
 from server.edge.response import Content, Representation
@@ -167,10 +167,9 @@ class Library:
 
         Raises `Corrupt` if the file itself is damaged, `Unavailable`.
         """
-        if site.widget is not None:
-            tagged = await read_tagged(self._read_body, file, tag_for(self._widget_base, site.widget))
-            if tagged is not None:
-                return tagged.content(accept_encoding)
+        tagged = await read_tagged(self._read_body, site, file, self._widget_base)
+        if tagged is not None:
+            return tagged.content(accept_encoding)
         damaged: set[Coding] = set()
         while True:
             content = describe(file, accept_encoding, damaged)

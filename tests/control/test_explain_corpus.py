@@ -17,7 +17,7 @@ from server.edge.response import Response
 from storage.models import Site
 from tests.control.api import ROOT_SECRET, port_of, served
 from tests.support import corpus
-from tests.support.hosting import Hosting, memory_hosting
+from tests.support.hosting import WIDGET_HOST, Hosting, memory_hosting
 
 NOT_ASKED = frozenset(
     {"connection", "content-length", "transfer-encoding", "expect", "trailer"}
@@ -95,6 +95,7 @@ async def both() -> AsyncIterator[Both]:
             root_key_hash=hash_secret(ROOT_SECRET.encode()),
             default_workspace_id="workspace_test",
             clock=hosting.clock.millis,
+            widget_base=f"//{WIDGET_HOST}",
         )
         headers = {"authorization": f"Bearer {ROOT_SECRET}"}
         async with (

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import gzip
 import hashlib
+from dataclasses import replace
 
 import brotli
 import pytest
 from backports import zstd
 
 from server.edge.injection import MAX_PAGE_BYTES, add_tag, read_tagged, tag_for
-from storage.models import File
+from storage.models import File, HostedSite
 
 TAG = b'<script src="//widget.test/widget.js" data-site-id="ab1c2d3e" async></script>'
 
@@ -56,6 +57,22 @@ def test_what_stays_as_it_is(page: bytes) -> None:
     assert add_tag(page, TAG) is None
 
 
+SITE = HostedSite(
+    id="site_1",
+    space_id="space_1",
+    domain="a.test",
+    prefix="",
+    index="index.html",
+    not_found="404.html",
+    revision=1,
+    created_at=1,
+    settings_at=None,
+    files_revision=1,
+    variants_revision=0,
+    widget="ab1c2d3e",
+)
+
+
 def file(path: str, size: int) -> File:
     return File(path=path, digest="0" * 64, size=size, modified_at=1, from_revision=1)
 
@@ -66,7 +83,7 @@ async def test_each_coding_is_of_the_page_with_the_tag() -> None:
     async def read(digest: str) -> bytes:
         return page
 
-    made = await read_tagged(read, file("a.html", len(page)), TAG)
+    made = await read_tagged(read, SITE, file("a.html", len(page)), "//widget.test")
     assert made is not None
     decoders = {"gzip": gzip.decompress, "br": brotli.decompress, "zstd": zstd.decompress, "identity": bytes}
     etags = set()
@@ -88,7 +105,7 @@ async def test_a_small_page_has_one_coding() -> None:
     async def read(digest: str) -> bytes:
         return b"<!doctype html>"
 
-    made = await read_tagged(read, file("a.html", 15), TAG)
+    made = await read_tagged(read, SITE, file("a.html", 15), "//widget.test")
     assert made is not None
     assert made.content("gzip, br").codings == ()
 
@@ -98,11 +115,18 @@ async def test_what_is_no_page_is_not_read(path: str, size: int) -> None:
     async def read(digest: str) -> bytes:
         raise AssertionError
 
-    assert await read_tagged(read, file(path, size), TAG) is None
+    assert await read_tagged(read, SITE, file(path, size), "") is None
+
+
+async def test_a_site_without_a_widget_is_not_read() -> None:
+    async def read(digest: str) -> bytes:
+        raise AssertionError
+
+    assert await read_tagged(read, replace(SITE, widget=None), file("a.html", 10), "") is None
 
 
 async def test_what_has_a_tag_is_served_as_it_is() -> None:
     async def read(digest: str) -> bytes:
         return b"<!doctype html><body>" + TAG
 
-    assert await read_tagged(read, file("a.html", 10), TAG) is None
+    assert await read_tagged(read, SITE, file("a.html", 10), "") is None

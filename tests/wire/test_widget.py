@@ -245,7 +245,7 @@ def style(locator: Locator, name: str) -> str:
 @pytest.mark.parametrize(
     ("domain", "color", "ink", "size", "middle"),
     [
-        ("shop.test", "rgb(10, 125, 90)", "rgb(255, 255, 255)", 56, 1200),
+        ("shop.test", "rgb(10, 125, 90)", "rgb(255, 255, 255)", 56, 1236),
         ("left.test", "rgb(255, 255, 221)", "rgb(0, 0, 0)", 44, 38),
         ("center.test", "rgb(18, 52, 86)", "rgb(255, 255, 255)", 68, 640),
     ],
@@ -258,7 +258,7 @@ def test_looks(page: Page, domain: str, color: str, ink: str, size: int, middle:
     box = launcher(page).bounding_box()
     assert box is not None
     assert (box["width"], box["height"]) == (size, size)
-    assert abs(box["x"] + size / 2 - (1236 if domain == "shop.test" else middle)) <= 1
+    assert abs(box["x"] + size / 2 - middle) <= 1
     assert box["y"] + size == 720 - 16
     glow = page.locator("spacelane-widget .glow")
     assert glow.count() == (domain == "center.test")
