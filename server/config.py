@@ -11,6 +11,7 @@ import re
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass
+from ipaddress import ip_network
 from pathlib import Path
 from typing import Annotated, Any, Literal
 from urllib.parse import parse_qsl
@@ -22,6 +23,7 @@ from server.token_secrets import find_problem
 
 ENV_PREFIX = "SPACELANE_"
 CONFIG_FILE = "spacelane.toml"
+KEYS_FILE = "credentials.keys"  # in the data directory
 MIN_ROOT_KEY = 8  # characters; enough to catch an empty or mistaken variable, the text asks for far more
 FLAGS = {"platform_domains": "--platform-domain", "cache_bytes": "--cache-size"}  # others: the field's name
 _WEB_ORIGIN = re.compile(r"https?://[a-z0-9.-]+(:[0-9]{1,5})?")
@@ -107,6 +109,7 @@ def _check_database_url(url: str) -> None:
 
 ListenAddress = Annotated[Address, BeforeValidator(parse_address)]
 DomainList = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_split_commas)]
+NetworkList = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_split_commas)]
 SecretList = Annotated[tuple[SecretStr, ...], NoDecode, BeforeValidator(_split_commas)]
 
 
@@ -151,6 +154,13 @@ class Settings(BaseSettings):
         default=None,
         description="What tokens are signed with, and behind a comma what they were before; unset: one is made.",
     )
+    credential_keys: Path | None = Field(
+        default=None,
+        description="File of the keys that encrypt sites' credentials; unset: one is made in the data directory.",
+    )
+    data_connection_networks: NetworkList = Field(
+        default=(), description="Private networks that sites' data may be in, such as 10.0.0.0/8; default: none."
+    )
     cache_bytes: ByteSize = Field(
         default=ByteSize(128 * 1024 * 1024),
         ge=0,
@@ -185,6 +195,16 @@ class Settings(BaseSettings):
         if not value:
             raise ValueError("is empty: name at least one domain, such as localhost")
         return tuple(dict.fromkeys(_domain(domain) for domain in value))
+
+    @field_validator("data_connection_networks")
+    @classmethod
+    def _check_networks(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        for network in value:
+            try:
+                ip_network(network)
+            except ValueError:
+                raise ValueError(f"{network!r} is not a network, such as 10.0.0.0/8 or fd00::/8") from None
+        return value
 
     @field_validator("database_url")
     @classmethod
@@ -242,6 +262,11 @@ class Settings(BaseSettings):
     def worker_count(self) -> int:
         """`workers`, with 0 resolved to the number of cores this process may use."""
         return self.workers or len(os.sched_getaffinity(0))
+
+    @property
+    def credential_keys_file(self) -> Path:
+        """`credential_keys`, or where they are made."""
+        return self.credential_keys or self.data_dir / KEYS_FILE
 
     @property
     def grace_seconds(self) -> float:

@@ -7,6 +7,7 @@ from collections.abc import Coroutine
 from server.certificate import read_certificate
 from server.control.app import create_app
 from server.control.config import ControlConfig, Readiness
+from server.control.data_connections import Connections
 from server.control.housekeeping import keep_house
 from server.listeners import Listener, control_server
 from server.metrics import Metrics
@@ -14,6 +15,7 @@ from server.node import NodeMap
 from server.root_key import LINK_KEY_FILE, read_root_key
 from server.stores import Stores
 from server.tasks import Task
+from server.vault import Vault
 
 
 def operators_server(task: Task, stores: Stores, node: NodeMap) -> tuple[Listener, Coroutine[object, object, None]]:
@@ -33,6 +35,8 @@ def operators_server(task: Task, stores: Stores, node: NodeMap) -> tuple[Listene
         widget_base=settings.widget_base,
         visitors=settings.visitors,
         metrics=Metrics(node),
+        connections=Connections(settings.data_connection_networks),
+        vault=Vault(settings.credential_keys_file),
     )
     app = create_app(stores.metadata, stores.blobs, config)
     return control_server(app), keep_house(stores.metadata, config)

@@ -33,6 +33,7 @@ from server.root_key import LINK_KEY_FILE, ROOT_KEY_FILE, RootKeyError, make_roo
 from server.stores import migrate_stores, open_stores
 from server.tasks import Task
 from server.token_secrets import TOKEN_SECRETS_FILE, make_token_secrets
+from server.vault import make_keys
 from storage.errors import StorageError
 from storage.ids import new_secret
 
@@ -95,6 +96,7 @@ def _prepare(settings: Settings) -> tuple[str, tuple[str, ...]]:
     directory = settings.data_dir
     secret = settings.root_key.get_secret_value() if settings.root_key else _make_key(directory / ROOT_KEY_FILE)
     _make_key(directory / LINK_KEY_FILE, secrets.token_hex)
+    _made(settings.credential_keys_file, lambda: make_keys(settings.credential_keys_file))
     given = tuple(each.get_secret_value() for each in settings.token_secrets or ())
     path = directory / TOKEN_SECRETS_FILE
     token_secrets = given or _made(path, lambda: make_token_secrets(path))

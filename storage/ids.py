@@ -7,10 +7,15 @@ pagination by id is pagination by creation.
 
 from __future__ import annotations
 
+import re
 import secrets
+import string
 import time
 
 _ALPHABET = "0123456789abcdefghjkmnpqrstvwxyz"
+SITE_ID = re.compile(r"[a-z0-9]{8,32}")
+_SITE_ID_ALPHABET = string.ascii_lowercase + string.digits
+_SITE_ID_DIGITS = 10  # of a million names, one in 3,600 million new ones is taken
 _TIME_DIGITS = 12
 _RANDOM_DIGITS = 26
 
@@ -32,6 +37,11 @@ def new_id(kind: str) -> str:
     return f"{kind}_{_base32(_last, _TIME_DIGITS)}{_base32(secrets.randbits(128), _RANDOM_DIGITS)}"
 
 
-def new_secret() -> str:
-    """A secret key: `sk-` and 256 random bits in base64url. Shown once; only its hash is ever kept."""
-    return f"sk-{secrets.token_urlsafe(32)}"
+def new_secret(prefix: str = "sk-") -> str:
+    """A secret key: `prefix` and 256 random bits in base64url. Shown once; only its hash is ever kept."""
+    return f"{prefix}{secrets.token_urlsafe(32)}"
+
+
+def new_site_id() -> str:
+    """The public name of a widget: as short as it can be, as everybody may see it and none is given twice."""
+    return "".join(secrets.choice(_SITE_ID_ALPHABET) for _ in range(_SITE_ID_DIGITS))

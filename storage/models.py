@@ -16,7 +16,7 @@ from storage.errors import Invalid
 Millis: TypeAlias = int
 Digest: TypeAlias = str  # the SHA-256 of the content, 64 lower-case hexadecimal digits
 Meta: TypeAlias = Mapping[str, Any]  # a JSON object
-Dialect: TypeAlias = Literal["spacelane", "sdk"]
+Dialect: TypeAlias = Literal["spacelane", "sdk", "sites"]
 Mode: TypeAlias = Literal["replace", "merge"]
 Coding: TypeAlias = Literal["gzip", "br", "zstd"]  # as HTTP names content codings
 

@@ -46,6 +46,7 @@ class Dialect(StrEnum):
 
     SPACELANE = "spacelane"
     SDK = "sdk"
+    SITES = "sites"
 
 
 class Scope(StrEnum):
@@ -81,7 +82,7 @@ def create(
     ] = None,
     dialect: Annotated[
         Dialect | None,
-        typer.Option("--dialect", help="sdk: times and errors as the published client libraries expect them."),
+        typer.Option("--dialect", help="sdk: as published client libraries expect it; sites: for the Sites API."),
     ] = None,
     workspace: WorkspaceOption = None,
     url: UrlOption = None,

@@ -33,6 +33,7 @@ LIMITS = {
     "max_sites": "maxSites",
     "max_files": "maxFiles",
     "max_bytes": "maxBytes",
+    "max_widgets": "maxWidgets",
     "requests_per_minute": "requestsPerMinute",
 }
 NO_LIMIT = "none"
@@ -51,6 +52,9 @@ MaxBytes: TypeAlias = Annotated[
     str | None,
     typer.Option("--max-bytes", metavar="N", help="Bytes of content, older versions included; none: no limit."),
 ]
+MaxWidgets: TypeAlias = Annotated[
+    str | None, typer.Option("--max-widgets", metavar="N", help="Sites of the Sites API; none: no limit.")
+]
 RequestsPerMinute: TypeAlias = Annotated[
     str | None,
     typer.Option("--requests-per-minute", metavar="N", help="API calls of all its keys together; none: no limit."),
@@ -63,13 +67,14 @@ def create(
     max_sites: MaxSites = None,
     max_files: MaxFiles = None,
     max_bytes: MaxBytes = None,
+    max_widgets: MaxWidgets = None,
     requests_per_minute: RequestsPerMinute = None,
     url: UrlOption = None,
     key: KeyOption = None,
     data_dir: DataDirOption = None,
 ) -> None:
     """Make a workspace, whose spaces and keys no other workspace's key can reach. Prints its id."""
-    fields = _fields(alias, name, max_sites, max_files, max_bytes, requests_per_minute)
+    fields = _fields(alias, name, max_sites, max_files, max_bytes, max_widgets, requests_per_minute)
     connection = connect(url, key, data_dir)
 
     async def run() -> None:
@@ -106,13 +111,14 @@ def update(
     max_sites: MaxSites = None,
     max_files: MaxFiles = None,
     max_bytes: MaxBytes = None,
+    max_widgets: MaxWidgets = None,
     requests_per_minute: RequestsPerMinute = None,
     url: UrlOption = None,
     key: KeyOption = None,
     data_dir: DataDirOption = None,
 ) -> None:
     """Change a workspace: what is named and nothing else. A limit below what there is takes nothing away."""
-    fields = _fields(alias, name, max_sites, max_files, max_bytes, requests_per_minute)
+    fields = _fields(alias, name, max_sites, max_files, max_bytes, max_widgets, requests_per_minute)
     if not fields:
         raise CliError(
             "there is nothing to change.", "Name what is to change, such as --max-sites 50.", exit_code=USAGE

@@ -22,15 +22,18 @@ from server.control import (
     reference,
     sites,
     spaces,
+    widgets,
     workspaces,
 )
 from server.control.auth import Authenticator
 from server.control.config import ControlConfig
 from server.control.envelope import API_PREFIX, Envelope
+from server.control.errors import SITES_PREFIX
 from server.control.gate import Gate
 from server.control.openapi import complete
 from server.control.rates import Rates
 from server.control.views import ErrorView
+from server.control.widget_views import SitesErrorView
 from storage.blobs import BlobStore
 from storage.metadata import MetadataStore
 
@@ -38,6 +41,8 @@ TITLE = "Spacelane control API"
 DESCRIPTION = """\
 Spaces own files; sites bind domains to spaces. GET reads and POST changes, bodies are JSON, and every call under
 /api/v1 wants a secret key: Authorization: Bearer sk-…
+
+The Sites API below /v1 is another one: REST, an envelope of its own, and keys vk_live_… made for it.
 
 Wherever a path takes a space or a site, its id, its alias, and @ with its alias all work. A change is live for visitors
 when the call returns. Refusals have one form, and each answer an X-Request-Id that finds it in the server's log.
@@ -74,6 +79,7 @@ def create_app(metadata: MetadataStore, blobs: BlobStore, config: ControlConfig)
         rates=Rates(config.clock),
         authenticator=Authenticator(metadata, config),
     )
+    app.state.sites_methods = widgets.methods_of
     app.add_middleware(Envelope, metrics=config.metrics)
     for kind, handler in errors.HANDLERS.items():
         app.add_exception_handler(kind, handler)
@@ -81,6 +87,11 @@ def create_app(metadata: MetadataStore, blobs: BlobStore, config: ControlConfig)
         app.include_router(
             router, prefix=API_PREFIX, responses={"default": {"model": ErrorView, "description": "A refusal"}}
         )
+    app.include_router(
+        widgets.router,
+        prefix=SITES_PREFIX,
+        responses={"default": {"model": SitesErrorView, "description": "A refusal"}},
+    )
     app.router.routes += [*health.routes, *_reference_routes(app)]
     return app
 

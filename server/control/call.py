@@ -16,12 +16,15 @@ from server.control.auth import ROOT, Caller
 from server.control.config import ControlConfig
 from server.control.errors import ApiError
 from server.control.fields import ALIAS
+from server.control.rates import Rates
 from server.control.views import IdView, View
 from storage import edits
 from storage.blobs import BlobStore
 from storage.errors import NotFound
+from storage.ids import SITE_ID
 from storage.metadata import MetadataStore
 from storage.models import Blob, Deployment, Key, Site, Space, Workspace
+from storage.widgets import Widget
 
 _ID = re.compile(r"[a-z]+_[0-9a-z]{38}")  # storage.ids; anything else is not worth a query
 
@@ -34,6 +37,7 @@ class Call:
     blobs: BlobStore
     config: ControlConfig
     turns: asyncio.Semaphore  # of large JSON bodies, see `bodies.open_json`
+    rates: Rates
     caller: Caller
     workspace: Workspace  # the caller's
 
@@ -89,6 +93,16 @@ class Call:
         if deployment is None or deployment.space_id != space.id:
             raise NotFound("deployment", id)
         return deployment
+
+    async def get_widget(self, ref: str) -> Widget:
+        """The caller's site of the Sites API, named by its `site_id` or its id; another workspace's is not there."""
+        if _ID.fullmatch(ref):
+            widget = await self.metadata.find_widget_by_id(ref)
+        else:
+            widget = await self.metadata.find_widget(ref) if SITE_ID.fullmatch(ref) else None
+        if widget is None or widget.workspace_id != self.workspace.id:
+            raise NotFound("site", ref)
+        return widget
 
     async def get_key(self, id: str) -> Key:
         """The caller's key with this id; any workspace's for the root key."""

@@ -7,8 +7,10 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 from server.certificate import Certificate
+from server.control.data_connections import Connections
 from server.control.dns import Directory
 from server.metrics import Metrics
+from server.vault import Vault
 from storage.clock import now_ms
 from storage.models import Millis
 
@@ -56,4 +58,6 @@ class ControlConfig:
     widget_base: str = ""  # the URL of the widget's host, as pages that have its tag name it
     visitors: str | None = None  # the edge's address, such as http://127.0.0.1:8080, for tools that name a page
     metrics: Metrics = field(default_factory=Metrics)
+    connections: Connections = field(default_factory=Connections)  # of the Sites API's sites, to their data
+    vault: Vault = field(default_factory=Vault)  # of the credentials of those sites
     clock: Callable[[], Millis] = now_ms

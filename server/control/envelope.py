@@ -40,7 +40,8 @@ def _route(scope: Scope) -> str | None:
     neither it nor how many there are. The route of an included router knows nothing of the prefix; Starlette's own
     routes are not in the scope, and here they have no parameters."""
     if "route" in scope:
-        return f"{API_PREFIX}{scope['route'].path}"
+        prefix = errors.SITES_PREFIX if errors.is_of_sites(Request(scope)) else API_PREFIX
+        return f"{prefix}{scope['route'].path}"
     return scope["path"] if "endpoint" in scope else None
 
 

@@ -33,6 +33,30 @@ CODES: dict[str, tuple[int, ...]] = {
 }
 
 
+SITES_PREFIX = "/v1"  # of the Sites API, which has codes and an envelope of its own
+
+# What the Sites API alone has to say, raised by these names; and what it calls the same things.
+SITES_OWN_CODES: Mapping[str, tuple[int, ...]] = {
+    "plan_limit_reached": (403,),
+    "site_id_taken": (409,),
+    "domain_taken": (409,),
+}
+SITES_CODES: Mapping[str, str] = {
+    "BAD_REQUEST": "invalid_request",
+    "NOT_AUTHENTICATED": "unauthorized",
+    "NOT_AUTHORIZED": "insufficient_scope",
+    "NOT_FOUND": "not_found",
+    "METHOD_NOT_ALLOWED": "method_not_allowed",
+    "CONFLICT": "conflict",
+    "PAYLOAD_TOO_LARGE": "payload_too_large",
+    "UNSUPPORTED_MEDIA_TYPE": "unsupported_media_type",
+    "LIMITS_REACHED": "rate_limited",
+    "TOO_MANY_REQUESTS": "rate_limited",
+    "INTERNAL_SERVER_ERROR": "internal_error",
+    "SERVICE_UNAVAILABLE": "unavailable",
+}
+
+
 class _Meaning(NamedTuple):
     status: int
     code: str
@@ -55,7 +79,7 @@ UNEXPECTED = _Meaning(500, "INTERNAL_SERVER_ERROR", "Something went wrong here; 
 
 ROUTING_ERRORS: dict[int, _Meaning] = {
     404: _Meaning(404, "NOT_FOUND", "There is no such endpoint: see /docs"),
-    405: _Meaning(405, "METHOD_NOT_ALLOWED", "GET reads and POST changes; this endpoint takes only what Allow says"),
+    405: _Meaning(405, "METHOD_NOT_ALLOWED", "This endpoint takes only the methods that Allow names"),
 }
 
 # pydantic's words where they would not tell an operator what to do.
@@ -122,14 +146,24 @@ def bad_request(details: Sequence[Detail]) -> ApiError:
     return ApiError(400, "BAD_REQUEST", f"{first.path}: {first.message}", details=details)
 
 
+def is_of_sites(request: Request) -> bool:
+    """Whether the request is for the Sites API, be its path an endpoint's or not."""
+    path: str = request.scope["path"]
+    return path == SITES_PREFIX or path.startswith(f"{SITES_PREFIX}/")
+
+
 def render(request: Request, error: ApiError, headers: Mapping[str, str] | None = None) -> Response:
-    """The answer for `error`. Keys of the `sdk` dialect also get message and code at the top level, and so does whoever
-    is not known, who may expect either."""
-    body: dict[str, Any] = {"message": error.message, "code": error.code}
+    """The answer for `error`, in the envelope of the API that was asked. Keys of the `sdk` dialect also get message and
+    code at the top level, and so does whoever is not known, who may expect either."""
+    of_sites = is_of_sites(request)
+    code = SITES_CODES.get(error.code, error.code) if of_sites else error.code
+    body: dict[str, Any] = {"message": error.message, "code": code}
     envelope: dict[str, Any] = {
         "error": {**body, "details": [asdict(detail) for detail in error.details]} if error.details else body
     }
-    if getattr(request.state, "sdk", error.code == "NOT_AUTHENTICATED"):
+    if of_sites:
+        envelope = {"success": False, **envelope}
+    elif getattr(request.state, "sdk", error.code == "NOT_AUTHENTICATED"):
         envelope |= body
     answer = JSONResponse(envelope, error.status, headers=headers)
     if error.status == 401:
@@ -163,7 +197,10 @@ async def on_validation_error(request: Request, exc: Exception) -> Response:
 async def on_routing_error(request: Request, exc: Exception) -> Response:
     assert isinstance(exc, HTTPException)
     meaning = ROUTING_ERRORS.get(exc.status_code, UNEXPECTED)
-    return render(request, ApiError(meaning.status, meaning.code, meaning.message), exc.headers)
+    headers = exc.headers
+    if exc.status_code == 405 and is_of_sites(request):  # where several endpoints have one path; a route knows its own
+        headers = {"Allow": ", ".join(request.app.state.sites_methods(request.scope["path"]))}
+    return render(request, ApiError(meaning.status, meaning.code, meaning.message), headers)
 
 
 HANDLERS: dict[type[Exception], Callable[[Request, Exception], Awaitable[Response]]] = {

@@ -16,6 +16,27 @@ _KEY = "key_01kq3v8f7kr1x3f5v7z9n2p4c6yd8ab0jtg5"
 _DIGEST = "2cf24dba5fb0a30e26e83b2ac5b9e29e1b161e5c1fa7425e73043362938b9824"
 _CREATED, _UPDATED = "2026-11-22T10:00:00.000Z", "2026-11-22T10:05:00.000Z"
 
+_SITE_CONFIG = {
+    "id": "widget_01kq3vb3w9xn5k8z2c6f0h4j7mrt1dae9gps",
+    "site_id": "ab1c2d3e4f",
+    "business_name": "Ember & Oak",
+    "business_description": "",
+    "domain": "emberandoak.com",
+    "industry": "restaurant",
+    "voice": "shimmer",
+    "personality": "You are a friendly concierge at Ember & Oak.",
+    "greeting": "Welcome! Would you like to book a table?",
+    "appearance": {"color": "#b45309", "position": "bottom-center", "size": "large", "edge_glow": True},
+    "timezone": "America/Los_Angeles",
+    "enabled_pages": ["/*"],
+    "disabled_pages": ["/checkout*"],
+    "restricted_topics": [],
+    "pronunciations": [{"word": "Ember & Oak", "say_as": "EM-ber and oak"}],
+    "language": "en",
+    "created_at": _CREATED,
+    "updated_at": _UPDATED,
+}
+
 _ACME = {
     "id": _WORKSPACE,
     "alias": "acme",
@@ -23,6 +44,7 @@ _ACME = {
     "maxSites": 50,
     "maxFiles": None,
     "maxBytes": None,
+    "maxWidgets": None,
     "requestsPerMinute": None,
     "createdAt": _CREATED,
     "updatedAt": _UPDATED,
@@ -39,6 +61,9 @@ PARAMETERS: Mapping[str, Any] = {
     "id": _SITE,
     "action": "site.update",
     "Idempotency-Key": "8f14e45f-ceea-467f-a0e6-b4b4f1c2c0d3",
+    "ref": "ab1c2d3e4f",
+    "offset": 0,
+    "q": "oak",
     "path": "guide/index.html",
     "digest": _DIGEST,
     "contactId": "contact_abc123",
@@ -68,6 +93,24 @@ EXAMPLES: Mapping[str, Any] = {
     "DeleteFields": {"recursive": True},
     "DataUrl": {"file": "data:text/html;base64,aGVsbG8="},
     "NoFields": {},
+    "NewSiteConfig": {
+        "business_name": "Ember & Oak",
+        "domain": "emberandoak.com",
+        "industry": "restaurant",
+        "timezone": "America/Los_Angeles",
+        "language": "en",
+    },
+    "SiteConfigPatch": {
+        "personality": "You are a friendly concierge at Ember & Oak.",
+        "pronunciations": [{"word": "Ember & Oak", "say_as": "EM-ber and oak"}],
+    },
+    "Answer_SiteConfigView_": {"success": True, "data": _SITE_CONFIG},
+    "ListAnswer_SiteConfigView_": {
+        "success": True,
+        "data": [_SITE_CONFIG],
+        "meta": {"total": 1, "limit": 25, "offset": 0},
+    },
+    "Answer_ConnectionTestView_": {"success": True, "data": {"ok": True, "latency_ms": 42}},
     "IdView": {"id": _SPACE},
     "PathView": {"id": "Z3VpZGUvaW5kZXguaHRtbA", "path": "guide/index.html"},
     "LinkView": {
@@ -148,7 +191,7 @@ EXAMPLES: Mapping[str, Any] = {
         "lastUsedAt": _UPDATED,
     },
     "WorkspaceView": _ACME,
-    "WorkspaceUseView": {**_ACME, "usage": {"sites": 3, "files": 120, "bytes": 4_500_000}},
+    "WorkspaceUseView": {**_ACME, "usage": {"sites": 3, "files": 120, "bytes": 4_500_000, "widgets": 1}},
     "AuditView": {
         "id": _AUDIT,
         "actor": {"kind": "key", "keyId": _KEY},

@@ -44,7 +44,7 @@ def refusal(reason: str) -> PydanticCustomError:
     return PydanticCustomError("refused", "{reason}", {"reason": reason})
 
 
-def _no_nul(text: str) -> str:
+def no_nul(text: str) -> str:
     if "\0" in text:  # PostgreSQL cannot keep it
         raise refusal("has a NUL character")
     return text
@@ -90,14 +90,14 @@ def _unwrap_update(meta: Any) -> Any:
 def _meta_key(key: str) -> str:
     if key.startswith("_"):
         raise refusal("starts with _, which is reserved")
-    return _no_nul(key)
+    return no_nul(key)
 
 
 def _meta_value(value: Any) -> Any:
     """What JSON allows but a store cannot keep is refused: NUL characters, numbers beyond a double's range."""
     match value:
         case str():
-            _no_nul(value)
+            no_nul(value)
         case float() if math.isinf(value):
             raise refusal("has a number that is too large")
         case list():
@@ -105,7 +105,7 @@ def _meta_value(value: Any) -> Any:
                 _meta_value(item)
         case dict():
             for key, item in value.items():
-                _no_nul(key)
+                no_nul(key)
                 _meta_value(item)
     return value
 
@@ -119,10 +119,10 @@ def _or_none(text: str | None) -> str | None:
 
 
 # What the document says beside a validator's own checks, whose messages are better than those of patterns.
-_NO_NUL = Field(json_schema_extra={"pattern": "^[^\\u0000]*$"})
+NO_NUL = Field(json_schema_extra={"pattern": "^[^\\u0000]*$"})
 
-ShortText: TypeAlias = Annotated[str, StringConstraints(max_length=MAX_NAME), AfterValidator(_no_nul), _NO_NUL]
-LongText: TypeAlias = Annotated[str, StringConstraints(max_length=MAX_DESCRIPTION), AfterValidator(_no_nul), _NO_NUL]
+ShortText: TypeAlias = Annotated[str, StringConstraints(max_length=MAX_NAME), AfterValidator(no_nul), NO_NUL]
+LongText: TypeAlias = Annotated[str, StringConstraints(max_length=MAX_DESCRIPTION), AfterValidator(no_nul), NO_NUL]
 
 Name: TypeAlias = Annotated[ShortText | None, AfterValidator(_or_empty)]
 Description: TypeAlias = Annotated[LongText | None, AfterValidator(_or_empty)]

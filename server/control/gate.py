@@ -27,7 +27,7 @@ from server.control.auth import Authenticator, Caller, Scope
 from server.control.bodies import LARGE_AT_ONCE, open_json, require_json
 from server.control.call import Call
 from server.control.config import ControlConfig
-from server.control.errors import ApiError, Detail, bad_request
+from server.control.errors import SITES_PREFIX, ApiError, Detail, bad_request, is_of_sites
 from server.control.forms import CSV, JSONL
 from server.control.idempotency import answer_once, parse_key
 from server.control.openapi import SECRET, SECURITY_SCHEME
@@ -62,9 +62,10 @@ def declare(
     large_body: bool = False,
     confinable: bool = False,
     secret: bool = False,
+    success: int = 200,
     **extra: Any,
 ) -> dict[str, Any]:
-    """The arguments of a route that wants `scope` and answers `answer`, or `also` (by media type).
+    """The arguments of a route that wants `scope` and answers `answer`, or `also` (by media type), with `success`.
 
     The scope "root" is the root key's own, "any" any good credential; None wants none. A token that is confined to
     spaces passes where the path names the space, and where the route is `confinable`, which is a promise to keep it to
@@ -78,8 +79,14 @@ def declare(
     facts: dict[str, Any] = {"model": answer} if answer else {}
     if also:
         facts["content"] = dict(also)
-    responses: dict[int | str, dict[str, Any]] = {200: facts, **{status: {"description": ""} for status in statuses}}
-    return {"openapi_extra": openapi, "responses": responses, "response_class": JSONResponse if answer else Response}
+    responses: dict[int | str, dict[str, Any]] = {success: facts, **{each: {"description": ""} for each in statuses}}
+    response_class = JSONResponse if answer else Response
+    return {
+        "openapi_extra": openapi,
+        "responses": responses,
+        "response_class": response_class,
+        "status_code": success,
+    }
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -126,6 +133,7 @@ class Gate:
             raise NotFound("workspace", caller.workspace_id)
         self._count(request, caller, workspace)
         needs.check(caller)
+        _check_dialect(request, caller)
         check_url(request)
         actor = Actor(kind=caller.kind, key_id=caller.key_id, request_id=request.state.request_id)
         request.state.call = Call(
@@ -133,6 +141,7 @@ class Gate:
             blobs=self.blobs,
             config=self.config,
             turns=self.turns,
+            rates=self.rates,
             caller=caller,
             workspace=workspace,
         )
@@ -150,6 +159,12 @@ class Gate:
         for standing in standings:
             if not standing.allowed:
                 raise _too_many(standing)
+
+
+def _check_dialect(request: Request, caller: Caller) -> None:
+    """Raises 403 for a key of the Sites API elsewhere: its scopes would mean other sites there."""
+    if caller.dialect == "sites" and not is_of_sites(request):
+        raise ApiError(403, "NOT_AUTHORIZED", f"This {caller.noun} is for the Sites API, below {SITES_PREFIX}/sites")
 
 
 def _too_many(standing: Standing) -> ApiError:
@@ -187,7 +202,7 @@ class _JsonRequest(Request):
 
 
 class ControlRoute(APIRoute):
-    """An endpoint of `/api/v1`; made with the arguments of `declare`."""
+    """An endpoint of `/api/v1` or `/v1`; made with the arguments of `declare`."""
 
     def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
         handle = super().get_route_handler()

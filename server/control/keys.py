@@ -50,8 +50,13 @@ NamedWorkspace: TypeAlias = Annotated[str | None, Field(min_length=1, descriptio
 Scopes: TypeAlias = Annotated[list[Scope], Field(min_length=1), FailFast()]
 
 
+SITES_SCOPES: frozenset[str] = frozenset({"sites:read", "sites:write"})
+SITES_SECRET = "vk_live_"  # what keys of the Sites API begin with
+
+
 class NewKeyFields(Body):
-    """`scopes` may hold only what the creating key has; `dialect` sdk is what published client libraries expect."""
+    """`scopes` may hold only what the creating key has; `dialect` sdk is what published client libraries expect, sites
+    makes a key, `vk_live_…`, for the Sites API alone, with the scopes `sites:read` and `sites:write`."""
 
     name: Annotated[ShortText, Field(min_length=1)]
     scopes: Scopes
@@ -76,9 +81,12 @@ async def create_key(body: NewKeyFields, call: CurrentCall) -> Response:
     scopes: frozenset[str] = frozenset(body.scopes)
     if body.expires_at is not None and body.expires_at <= call.config.clock():
         raise Invalid("expiresAt", "must be in the future")
+    of_sites = body.dialect == "sites"
+    if of_sites and (foreign := sorted(scopes - SITES_SCOPES)):
+        raise Invalid("scopes", f"has {foreign[0]}, which a key of the dialect sites cannot have: leave it out")
     call.caller.check_gift(scopes)
     workspace_id = await call.choose_workspace(body.workspace)
-    secret = new_secret()
+    secret = new_secret(SITES_SECRET) if of_sites else new_secret()
     key = await call.metadata.create_key(
         NewKey(
             workspace_id=workspace_id,

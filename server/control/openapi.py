@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 
-from server.control.errors import CODES
+from server.control.errors import CODES, SITES_CODES, SITES_OWN_CODES, SITES_PREFIX
 from server.control.examples import EXAMPLES, PARAMETERS
 from server.control.forms import JSON, JSONL
 
@@ -47,6 +47,8 @@ REFUSALS: Mapping[int, _Refusal] = {
 
 SUCCESSES: Mapping[int, tuple[str, tuple[str, ...]]] = {
     200: ("Done; or, of a reading call, what was asked for.", ()),
+    201: ("Created.", ()),
+    204: ("Done; there is nothing to tell.", ()),
     206: ("The ranges that were asked for.", ("Content-Range", "ETag", "Last-Modified")),
     304: ("The caller has the file as it is.", ("ETag",)),
 }
@@ -70,6 +72,25 @@ _HEADERS: Mapping[str, tuple[str, str]] = {
 }
 
 
+class _Api(NamedTuple):
+    """How one of the two APIs refuses: what its components' names begin with, its schema, envelope, and codes."""
+
+    prefix: str
+    schema: str
+    envelope: Mapping[str, Any]
+    codes: Mapping[str, tuple[int, ...]]
+
+
+_SPACES = _Api("", "ErrorView", {}, CODES)
+_SITES = _Api(
+    "Sites",
+    "SitesErrorView",
+    {"success": False},
+    {**{SITES_CODES.get(code, code): statuses for code, statuses in CODES.items()}, **SITES_OWN_CODES},
+)
+_APIS = (_SPACES, _SITES)
+
+
 def complete(document: dict[str, Any]) -> dict[str, Any]:
     """FastAPI's document with what it cannot know; changed in place."""
     components = document["components"]
@@ -81,14 +102,18 @@ def complete(document: dict[str, Any]) -> dict[str, Any]:
         }
     }
     components["headers"] = {name: _header(*facts) for name, facts in _HEADERS.items()}
-    components["responses"] = {refusal.name: _refusal(status) for status, refusal in REFUSALS.items()}
+    components["responses"] = {
+        f"{api.prefix}{refusal.name}": _refusal(status, api) for api in _APIS for status, refusal in REFUSALS.items()
+    }
     for name, schema in components["schemas"].items():
         if (example := _example(name)) is not None:
             schema["examples"] = [example]
-    for operation in operations(document):
-        _offer_repetition(operation)
-        _complete_parameters(operation)
-        _complete_answers(operation)
+    for path, methods in document["paths"].items():
+        api = _SITES if path.startswith(f"{SITES_PREFIX}/") else _SPACES
+        for operation in methods.values():
+            _offer_repetition(operation)
+            _complete_parameters(operation)
+            _complete_answers(operation, api)
     return document
 
 
@@ -132,8 +157,11 @@ def _offer_repetition(operation: dict[str, Any]) -> None:
         )
 
 
-def _complete_answers(operation: dict[str, Any]) -> None:
-    refusals = {str(status): _ref("responses", REFUSALS[status].name) for status in sorted(refusals_of(operation))}
+def _complete_answers(operation: dict[str, Any], api: _Api) -> None:
+    refusals = {
+        str(status): _ref("responses", f"{api.prefix}{REFUSALS[status].name}")
+        for status in sorted(refusals_of(operation))
+    }
     successes = {}
     for status, (description, headers) in SUCCESSES.items():
         if answer := operation["responses"].get(str(status)):
@@ -160,13 +188,13 @@ def _example(name: str) -> Any:
     return EXAMPLES.get(name)
 
 
-def _refusal(status: int) -> dict[str, Any]:
+def _refusal(status: int, api: _Api) -> dict[str, Any]:
     refusal = REFUSALS[status]
     content = {
-        "schema": _ref("schemas", "ErrorView"),
+        "schema": _ref("schemas", api.schema),
         "examples": {
-            code: {"value": {"error": {"message": refusal.description, "code": code}}}
-            for code, statuses in CODES.items()
+            code: {"value": {**api.envelope, "error": {"message": refusal.description, "code": code}}}
+            for code, statuses in api.codes.items()
             if status in statuses
         },
     }

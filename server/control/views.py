@@ -258,17 +258,20 @@ class WorkspaceView(View):
     max_sites: int | None
     max_files: int | None
     max_bytes: int | None
+    max_widgets: int | None
     requests_per_minute: int | None
     created_at: Time
     updated_at: Time
 
 
 class UsageView(View):
-    """`bytes` are of every content that is kept, each counted once, replaced files included."""
+    """`bytes` are of every content that is kept, each counted once, replaced files included; `widgets` are the sites of
+    the Sites API."""
 
     sites: int
     files: int
     bytes: int
+    widgets: int
 
 
 class WorkspaceUseView(WorkspaceView):

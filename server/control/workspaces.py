@@ -39,6 +39,7 @@ class WorkspaceFields(Body):
     max_sites: Limit = None
     max_files: Limit = None
     max_bytes: Limit = None
+    max_widgets: Limit = None
     requests_per_minute: Limit = None
 
     def patch(self) -> WorkspacePatch:
