@@ -32,9 +32,11 @@ from server.listeners import Listener, edge_server, hypercorn_server
 from server.logs import configure_logging
 from server.meter import Meter
 from server.node import NodeMap, Slot, State
+from server.purger import Purger
 from server.stores import Stores, open_stores
 from server.tasks import SERVING, Task
 from server.totals import Totals
+from server.vault import Vault
 
 NODE_FILE = "node"
 COLLECT_AFTER = 20_000  # objects more than before; Python: 700
@@ -65,13 +67,14 @@ async def do(task: Task, stop: asyncio.Event, on_serving: Callable[[], None]) ->
 
 
 async def _compress(task: Task, stores: Stores, node: NodeMap, stop: asyncio.Event, begun: Callable[[], None]) -> None:
-    """Compress what is published, and collect what nothing refers to, until `stop` is set."""
+    """Compress what is published, collect what nothing refers to, and purge what was deleted, until `stop` is set."""
     yield_to_others()
     begun()
     compressor = Compressor(stores.metadata, stores.blobs, node)
     collector = Collector(stores, task.settings.grace_seconds)
+    purger = Purger(stores.metadata, Vault(task.settings.credential_keys_file))
     async with asyncio.TaskGroup() as group:
-        jobs = [group.create_task(each.run()) for each in (compressor, collector)]
+        jobs = [group.create_task(each.run()) for each in (compressor, collector, purger)]
         await stop.wait()
         for job in jobs:
             job.cancel()

@@ -13,7 +13,7 @@ from storage.models import Meta, Millis
 
 # What is kept encrypted, by a key that the store does not have.
 SecretKind: TypeAlias = Literal["data_connection", "oauth_connections"]
-Outcome: TypeAlias = Literal["pending", "revoked", "not_needed", "given_up"]
+Outcome: TypeAlias = Literal["pending", "revoked", "not_offered", "given_up"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

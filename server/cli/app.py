@@ -16,6 +16,7 @@ from server.cli.console import print_error
 from server.cli.deploy import DEPLOY_EXAMPLES, deploy
 from server.cli.errors import CliError
 from server.cli.options import examples
+from server.cli.rotate import ROTATE_EXAMPLES, rotate
 from server.cli.serve import DEMO_EXAMPLES, SERVE_EXAMPLES, demo, serve
 
 FIRST_STEPS = examples(
@@ -34,6 +35,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 keys = typer.Typer(no_args_is_help=True, rich_markup_mode="rich")
+credentials = typer.Typer(no_args_is_help=True, rich_markup_mode="rich")
 workspaces = typer.Typer(no_args_is_help=True, rich_markup_mode="rich")
 
 app.command(epilog=SERVE_EXAMPLES)(serve)
@@ -44,6 +46,8 @@ app.add_typer(keys, name="key", help="Make, list and revoke the secret keys that
 keys.command(epilog=key_commands.KEY_CREATE_EXAMPLES)(key_commands.create)
 keys.command("list", epilog=key_commands.KEY_LIST_EXAMPLES)(key_commands.list_)
 keys.command(epilog=key_commands.KEY_REVOKE_EXAMPLES)(key_commands.revoke)
+app.add_typer(credentials, name="keys", help="Renew what credentials are encrypted with; not the keys of `key`.")
+credentials.command(epilog=ROTATE_EXAMPLES)(rotate)
 app.add_typer(workspaces, name="workspace", help="Make tenants, list them, and limit what each may have.")
 workspaces.command(epilog=workspace_commands.CREATE_EXAMPLES)(workspace_commands.create)
 workspaces.command("list", epilog=workspace_commands.LIST_EXAMPLES)(workspace_commands.list_)
@@ -68,6 +72,11 @@ def spacelane(
 @keys.callback()
 def key() -> None:
     """Make, list and revoke the secret keys that let people and programs in."""
+
+
+@credentials.callback()
+def keys_() -> None:
+    """Renew what credentials are encrypted with; not the keys of `key`."""
 
 
 @workspaces.callback()

@@ -315,7 +315,7 @@ async def test_a_purge_from_deletion_to_its_end(metadata: MetadataStore, clock: 
     await metadata.save_purge(replace(claimed, attempts=1, outcomes=("revoked", "pending"), due_at=clock.now + 50))
     saved = (await metadata.list_purges(clock.now + 50, 10))[0]
     assert (saved.sessions, saved.attempts, saved.outcomes) == (5, 1, ("revoked", "pending"))
-    await metadata.save_purge(replace(saved, outcomes=("revoked", "not_needed")))
+    await metadata.save_purge(replace(saved, outcomes=("revoked", "not_offered")))
     await metadata.finish_purge(saved)
     assert await metadata.find_secret(made.id, "oauth_connections") is None
     assert await metadata.list_purges(clock.now + 10**9, 10) == []
@@ -324,7 +324,7 @@ async def test_a_purge_from_deletion_to_its_end(metadata: MetadataStore, clock: 
     assert told.after == {
         "site_id": "widget0000",
         "sessions": 5,
-        "connections": ["revoked", "not_needed"],
+        "connections": ["revoked", "not_offered"],
         "attempts": 1,
     }
     assert len((await metadata.list_sessions(other.id, PageQuery())).items) == 5
