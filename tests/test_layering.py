@@ -32,6 +32,7 @@ FORBIDDEN = {
 _PURE_EDGE = """
     codings conditions digests header_rules hosts media_types path_index paths patterns redirect_checks redirect_index
     redirect_rules redirects request response rule_lines visitor
+    widgets
 """
 PURE = ("server.doors.head", "server.doors.log_format", *(f"server.edge.{name}" for name in _PURE_EDGE.split()))
 IMPURE = frozenset(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
@@ -22,10 +23,9 @@ def ask(wire: Wire, site_id: str, what: bytes = b"config", method: bytes = b"GET
 
 @pytest.mark.slow
 def test_every_worker_shows_what_is_configured_now(tmp_path: Path) -> None:
-    with Serve(tmp_path, "--workers", "2") as serve:
+    with Serve(tmp_path, "--workers", "2") as serve, ExitStack() as stack:
         serve.site("a.localhost", {"a.txt": b"0123456789"})
-        serve.api.headers.update({"authorization": serve.api.headers["authorization"]})
-        wires = connect_to_each_worker(serve, b"a.localhost")
+        wires = [stack.enter_context(wire) for wire in connect_to_each_worker(serve, b"a.localhost")]
         new = {"business_name": "Ember & Oak", "domain": "ember.example", "industry": "restaurant"}
         answer = serve.api.post("/v1/sites", json={**new, "timezone": "UTC", "language": "en"})
         assert answer.status_code == 201, answer.text
@@ -49,5 +49,3 @@ def test_every_worker_shows_what_is_configured_now(tmp_path: Path) -> None:
         assert serve.api.delete(f"/v1/sites/{site_id}").status_code == 204
         assert {ask(wire, site_id).status for wire in wires} == {404}
         assert serve.get("b.localhost").body == PAGE
-        for wire in wires:
-            wire.close()

@@ -50,7 +50,7 @@ class SessionDesk:
         except NotFound:  # deleted just now
             return NO_FILE
         except Invalid as exc:
-            raise Refusal(400, str(exc)) from exc
+            raise Refusal(400, f"{exc.field} {exc}") from exc
         finally:
             self._writing -= 1
         return accepted(request.origin)

@@ -97,7 +97,7 @@ class Stage:
             domain, site_id = f"n{number}.lists.test", f"lists{number:04}"
             files = {"index.html": (PAGE + TAG.format(site_id)).encode(), **ALL_PAGES}
             await hosting.site(domain, files)
-            lists = {"enabled_pages": patterns(enabled), "disabled_pages": patterns(disabled)}
+            lists: dict[str, Any] = {"enabled_pages": patterns(enabled), "disabled_pages": patterns(disabled)}
             await hosting.widget(site_id, domain, **lists)
         self.hostings.append(hosting)
         self.loops.append(asyncio.get_running_loop())
