@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 from server.logs import get_logger
 from server.vault import Vault
 from storage.clock import now_ms
-from storage.errors import Corrupt, StorageError
+from storage.errors import Corrupt
 from storage.metadata import MetadataStore
 from storage.models import Millis
 from storage.widgets import Outcome, Purge
@@ -66,8 +66,8 @@ class Purger:
         while True:
             try:
                 await self.work()
-            except StorageError as exc:
-                logger.error("deleted sites cannot be purged now", reason=str(exc))
+            except Exception as exc:  # no site's remains may keep others, or this process, from their work
+                logger.error("deleted sites cannot be purged now", reason=repr(exc))
             await asyncio.sleep(every)
 
     async def work(self) -> None:
@@ -106,7 +106,7 @@ class Purger:
         # Imported here: a server that has no such sites has no use for it.
         from server.revocation import read_providers, revoke_all
 
-        before = purge.outcomes or ("pending",) * len(connections)
+        before: tuple[Outcome, ...] = purge.outcomes or ("pending",) * len(connections)
         after = await revoke_all(self._providers or read_providers(), connections, before)
         for connection, outcome in zip(connections, after, strict=True):
             if outcome.reason:

@@ -126,6 +126,13 @@ def _host(text: str) -> str:
     return text
 
 
+def _token(text: str) -> str:
+    """RFC 6749 Appendix A: what goes into a header as it is."""
+    if not (text.isascii() and text.isprintable()):
+        raise refusal("has a character that no token has")
+    return text
+
+
 def _shop(text: str) -> str:
     if not _SHOP.fullmatch(text):
         raise refusal("is not a shop's own domain, such as example.myshopify.com")
@@ -137,7 +144,12 @@ Word: TypeAlias = Annotated[str, StringConstraints(min_length=1, max_length=128)
 Line: TypeAlias = Annotated[str, StringConstraints(min_length=1, max_length=256), AfterValidator(no_nul), NO_NUL]
 Paragraph: TypeAlias = Annotated[str, StringConstraints(max_length=1024), AfterValidator(no_nul), NO_NUL]
 Prose: TypeAlias = Annotated[str, StringConstraints(max_length=8192), AfterValidator(no_nul), NO_NUL]
-Token: TypeAlias = Annotated[str, StringConstraints(min_length=1, max_length=4096), AfterValidator(no_nul), NO_NUL]
+Token: TypeAlias = Annotated[
+    str,
+    StringConstraints(min_length=1, max_length=4096),
+    AfterValidator(_token),
+    Field(json_schema_extra={"pattern": "^[ -~]+$"}),
+]
 Pattern: TypeAlias = Annotated[Line, AfterValidator(_page)]
 Pages: TypeAlias = Annotated[list[Pattern], Field(max_length=MAX_ITEMS)]
 Domain: TypeAlias = Annotated[Line, AfterValidator(_domain)]

@@ -15,6 +15,7 @@ import uvicorn
 from fastapi import FastAPI
 
 from server.control.auth import SCOPES, hash_secret
+from server.control.errors import SITES_CODES, SITES_PREFIX
 from storage.blobs import BlobStore
 from storage.ids import new_secret
 from storage.metadata import MetadataStore
@@ -137,9 +138,13 @@ class Api:
 
 
 def refused(answer: httpx.Response, status: int, code: str, *paths: str) -> str:
-    """The message of a refusal of exactly this form, with details for these `paths`."""
+    """The message of a refusal of exactly this form, with details for these `paths`. The Sites API has its own
+    form, and its own word for each `code`."""
     assert answer.status_code == status, answer.text
     assert answer.headers["content-type"] == "application/json"
+    if answer.url.path.startswith(SITES_PREFIX):
+        assert answer.json() == {"success": False, "error": answer.json()["error"]}
+        code = SITES_CODES.get(code, code)
     error = answer.json()["error"]
     assert error["code"] == code
     assert [detail["path"] for detail in error.get("details", [])] == list(paths)
