@@ -251,4 +251,4 @@ class Edge:
         return self._shelf(site).find_nowait(site, decode_path(request.path), request)
 
     def _shelf(self, site: HostedSite) -> Library | WidgetHost:
-        return self._widgets if site.id in self._widgets.sites else self._library
+        return self._widgets if site.domain in self._widgets.sites else self._library

@@ -46,6 +46,8 @@ from storage.models import Change, HostedSite
 
 SCRIPT = Path(__file__).parent.parent / "widget" / "widget.js"
 
+SITE_ID = "widget"  # in the log and the metrics; no site of the store has such an id
+
 _SCRIPT_KEY = ("widget", "script")
 
 
@@ -169,7 +171,7 @@ def _make_script() -> Made:
 
 def _platform_site(host: str) -> HostedSite:
     return HostedSite(
-        id=host,
+        id=SITE_ID,
         space_id="",
         domain=host,
         prefix="",

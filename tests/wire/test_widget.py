@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-import re
 import time
 from collections.abc import Coroutine, Iterator
 from dataclasses import dataclass, field, replace
-from pathlib import Path
 from typing import Any, TypeVar
 
 import brotli
@@ -17,6 +15,7 @@ from server.edge.widget_host import SCRIPT
 from storage.models import PageQuery
 from storage.widgets import Widget
 from tests.support.hosting import LOOK, Hosting, in_thread, memory_hosting
+from tests.support.widget_pages import rows
 
 pytest.importorskip("playwright", reason="no Playwright: make setup")
 
@@ -28,8 +27,6 @@ pytestmark = pytest.mark.slow
 
 T = TypeVar("T")
 
-ROOT = Path(__file__).resolve().parent.parent.parent
-ROW = re.compile(r"^\| (.*?) ?\| (.*?) ?\| `(/.*)` \| (yes|no) \|$", re.M)
 
 TAG = '<script src="http://widget.test/widget.js" data-site-id="{}" async></script>'
 NAME = "Ember & Oak <script>alert(1)</script>"
@@ -61,18 +58,8 @@ SITES: dict[str, tuple[str, dict[str, Any]]] = {
 ALL_PAGES = {"_redirects": b"/* /index.html 200"}
 
 
-def listed_rows() -> list[tuple[str, str, str, bool]]:
-    """Of the table in the documentation: enabled and disabled pages as they are written there, a path, the verdict."""
-    text = (ROOT / "docs" / "widget.md").read_text()
-    return [(enabled, disabled, path, verdict == "yes") for enabled, disabled, path, verdict in ROW.findall(text)]
-
-
-def patterns(cell: str) -> list[str]:
-    return re.findall("`(.*?)`", cell)
-
-
-ROWS = listed_rows()
-LISTS = list(dict.fromkeys((enabled, disabled) for enabled, disabled, _, _ in ROWS))
+ROWS = rows()
+LISTS = list(dict.fromkeys((row.enabled, row.disabled) for row in ROWS))
 
 
 @dataclass
@@ -97,7 +84,7 @@ class Stage:
             domain, site_id = f"n{number}.lists.test", f"lists{number:04}"
             files = {"index.html": (PAGE + TAG.format(site_id)).encode(), **ALL_PAGES}
             await hosting.site(domain, files)
-            lists: dict[str, Any] = {"enabled_pages": patterns(enabled), "disabled_pages": patterns(disabled)}
+            lists: dict[str, Any] = {"enabled_pages": enabled, "disabled_pages": disabled}
             await hosting.widget(site_id, domain, **lists)
         self.hostings.append(hosting)
         self.loops.append(asyncio.get_running_loop())
@@ -375,10 +362,10 @@ def test_changes_and_the_end_show_with_the_next_page(page: Page) -> None:
 
 def test_the_table_of_pages(page: Page) -> None:
     wrong = []
-    for enabled, disabled, path, shown in ROWS:
-        page.goto(f"http://n{LISTS.index((enabled, disabled))}.lists.test{path}")
+    for row in ROWS:
+        page.goto(f"http://n{LISTS.index((row.enabled, row.disabled))}.lists.test{row.path}")
         settled(page)
-        if (page.locator("spacelane-widget").count() == 1) != shown:
-            wrong.append((enabled, disabled, path))
+        if (page.locator("spacelane-widget").count() == 1) != row.is_shown:
+            wrong.append(row)
     assert len(ROWS) > 30
     assert wrong == []
