@@ -166,7 +166,9 @@ class Answers:
         self._reader = QuickReader()
         self._revision = -1  # that _current is of
         self._current: Memo[tuple[str, str | None, str | None], Table] = Memo(MAX_TABLES_BYTES)
-        self._tables: Memo[tuple[str, int, frozenset[Coding], str | None], Table] = Memo(MAX_TABLES_BYTES)
+        self._tables: Memo[tuple[str, int, frozenset[Coding]], Table] = Memo(MAX_TABLES_BYTES)
+        # Of those who say their origin where that matters. Anybody can make up many, and should push out nobody else.
+        self._tables_by_origin: Memo[tuple[str, int, frozenset[Coding], str], Table] = Memo(MAX_TABLES_BYTES // 4)
 
     def find_sender(self, raw: bytes) -> Sender | None:
         """The sender of these header lines, the empty one included; None if the door is not for such a request."""
@@ -307,11 +309,14 @@ class Answers:
         return Answer(entry, response, log, table.site.id)
 
     def _table(self, site: HostedSite, accept_encoding: str | None, origin: str | None) -> Table:
-        key = site.id, site.version, acceptable(accept_encoding), origin
-        table = self._tables.get(key)
+        key = site.id, site.version, acceptable(accept_encoding)
+        table = self._tables.get(key) if origin is None else self._tables_by_origin.get((*key, origin))
         if table is None:
             table = Table(site, accept_encoding)
-            self._tables.keep(key, table, TABLE_OVERHEAD + len(origin or ""))
+            if origin is None:
+                self._tables.keep(key, table, TABLE_OVERHEAD)
+            else:
+                self._tables_by_origin.keep((*key, origin), table, TABLE_OVERHEAD + len(origin))
         return table
 
     def _read_sender(self, raw: bytes) -> Sender | None:
