@@ -7,6 +7,7 @@ from dataclasses import replace
 
 import pytest
 
+from server.doors import answers
 from server.edge import sessions
 from storage.widgets import Widget
 from tests.doors.test_fast import connected
@@ -150,3 +151,19 @@ async def test_sessions_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
         assert await report("aaaaaaaa", A) == 204
         monkeypatch.setattr(sessions, "MAX_AT_ONCE", 0)
         assert await report("aaaaaaaa", A) == 503
+
+
+async def test_made_up_origins_push_out_nobody(
+    slowly: list[bytes], read: list[bytes], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(answers, "MAX_TABLES_BYTES", 4 * answers.TABLE_OVERHEAD)
+    async with connected() as (hosting, client):
+        await hosting.widget("aaaaaaaa", "a.test")
+        for _ in range(4):
+            await client.get("/")
+        for port in range(30):
+            for _ in range(4):
+                assert (await client.get(CONFIG.format("aaaaaaaa"), f"{A}:{port}", host=WIDGET_HOST))[0] == 200
+        del slowly[:], read[:]
+        assert (await client.get("/"))[0] == 200
+        assert (slowly, read) == ([], [])
