@@ -158,8 +158,8 @@ class Settings(BaseSettings):
         default=None,
         description="File of the keys that encrypt sites' credentials; unset: one is made in the data directory.",
     )
-    data_connection_networks: NetworkList = Field(
-        default=(), description="Private networks that sites' data may be in, such as 10.0.0.0/8; default: none."
+    data_connection_networks: NetworkList | None = Field(
+        default=None, description="Private networks that sites' data may be in, such as 10.0.0.0/8; unset: none."
     )
     cache_bytes: ByteSize = Field(
         default=ByteSize(128 * 1024 * 1024),
@@ -198,8 +198,8 @@ class Settings(BaseSettings):
 
     @field_validator("data_connection_networks")
     @classmethod
-    def _check_networks(cls, value: tuple[str, ...]) -> tuple[str, ...]:
-        for network in value:
+    def _check_networks(cls, value: tuple[str, ...] | None) -> tuple[str, ...] | None:
+        for network in value or ():
             try:
                 ip_network(network)
             except ValueError:

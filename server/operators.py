@@ -35,7 +35,7 @@ def operators_server(task: Task, stores: Stores, node: NodeMap) -> tuple[Listene
         widget_base=settings.widget_base,
         visitors=settings.visitors,
         metrics=Metrics(node),
-        connections=Connections(settings.data_connection_networks),
+        connections=Connections(settings.data_connection_networks or ()),
         vault=Vault(settings.credential_keys_file),
     )
     app = create_app(stores.metadata, stores.blobs, config)

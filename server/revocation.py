@@ -119,6 +119,6 @@ async def _ask(client: httpx.AsyncClient, method: str, url: str, **extra: Any) -
     except httpx.HTTPError as exc:
         raise NotRevoked(f"the provider cannot be reached ({type(exc).__name__})") from None
     error = ""
-    with suppress(ValueError, TypeError, KeyError):
+    with suppress(ValueError, TypeError, KeyError, RecursionError):
         error = str(json.loads(body)["error"])[:100]
     return response.status_code, error

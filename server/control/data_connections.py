@@ -14,7 +14,7 @@ from typing import Any
 SECONDS = 5.0  # for all of a test
 AT_ONCE = 4  # others wait, which counts
 PROBE = "server.control.probe"
-_OWN = ("PG", "SPACELANE_", "SSL")  # what the names of variables begin with that are the operator's business
+_OWN = ("PG", "SPACELANE_")  # what the names of variables begin with that are the operator's business
 
 
 class Connections:

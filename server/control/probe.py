@@ -30,6 +30,7 @@ MAX_MEMORY = 2**30  # bytes of address space: a server may send without end
 
 Address: TypeAlias = IPv4Address | IPv6Address
 
+_SITE_LOCAL = IPv6Network("fec0::/10")  # RFC 3879: deprecated, and nobody's on the internet
 _NAT64 = IPv6Network("64:ff9b::/96")  # RFC 6052 §2.1: the last 32 bits are an IPv4 address
 
 
@@ -44,7 +45,8 @@ def is_allowed(address: Address, networks: Sequence[str]) -> bool:
     inner = _embedded(address)
     if inner is not None:
         return is_allowed(inner, networks)
-    return address.is_global and not (address.is_multicast or address.is_reserved or address.is_unspecified)
+    special = address.is_multicast or address.is_reserved or address.is_unspecified
+    return address.is_global and not special and address not in _SITE_LOCAL
 
 
 def _embedded(address: Address) -> IPv4Address | None:
@@ -127,6 +129,8 @@ async def try_address(address: str, task: Mapping[str, Any]) -> None:
             if task["sslmode"] != "prefer":
                 raise Failed("the server does not offer TLS") from None
             await connect(address, task, None)
+    except Failed:
+        raise
     except asyncpg.PostgresError as exc:
         raise Failed(str(exc).replace(task["password"] or "\0", "…")) from None
     except ssl.SSLCertVerificationError as exc:

@@ -33,8 +33,9 @@ async def test_a_workspace_from_creation_to_update(api: Api) -> None:
         "maxSites": 2,
         "maxFiles": None,
         "maxBytes": None,
+        "maxWidgets": None,
         "requestsPerMinute": None,
-        "usage": {"sites": 0, "files": 0, "bytes": 0},
+        "usage": {"sites": 0, "files": 0, "bytes": 0, "widgets": 0},
     }
     update = {"name": None, "maxSites": None, "maxFiles": 10.0, "maxBytes": 1_000_000, "requestsPerMinute": 6000}
     assert await api.created("workspace/acme/update", update) == workspace
@@ -52,7 +53,7 @@ async def test_the_default_workspace_is_one(api: Api) -> None:
     await api.upload(space, "a", b"12345")
     await api.site(space)
     fetched = await api.fetched(f"workspace/{WORKSPACE}/fetch")
-    assert (fetched["name"], fetched["usage"]) == ("default", {"sites": 1, "files": 1, "bytes": 5})
+    assert (fetched["name"], fetched["usage"]) == ("default", {"sites": 1, "files": 1, "bytes": 5, "widgets": 0})
 
 
 @one_store
@@ -139,9 +140,9 @@ async def test_limits_are_told_with_what_to_do(api: Api) -> None:
     answer = await api.post(f"space/{space}/site/create", {"domain": "b.localhost"}, key=key)
     assert "maxSites of 1: delete a site, or" in refused(answer, 429, "LIMITS_REACHED")
     assert "retry-after" not in answer.headers
-    assert await api.fetched(f"workspace/{workspace}/fetch") | {"usage": {"sites": 1, "files": 2, "bytes": 10}} == (
-        await api.fetched(f"workspace/{workspace}/fetch")
-    )
+    assert await api.fetched(f"workspace/{workspace}/fetch") | {
+        "usage": {"sites": 1, "files": 2, "bytes": 10, "widgets": 0}
+    } == (await api.fetched(f"workspace/{workspace}/fetch"))
 
 
 async def test_a_blob_beyond_the_limit_is_refused_before_it_is_read(api: Api) -> None:

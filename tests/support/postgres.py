@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import os
 import shutil
+import socket
 import subprocess
 import tempfile
 from collections.abc import Iterator
@@ -17,6 +18,7 @@ from itertools import count
 from pathlib import Path
 
 import pytest
+import trustme
 
 from storage.sql import migrate
 from tests.support.missing import missing
@@ -29,26 +31,31 @@ _SETTINGS = "-c listen_addresses= -c fsync=off -c full_page_writes=off"
 
 
 class PostgresServer:
-    def __init__(self, binaries: Path, directory: Path) -> None:
+    """`port`: of TCP on loopback, where passwords are wanted and `settings` are more of the server's; 0: none."""
+
+    def __init__(self, binaries: Path, directory: Path, port: int = 0, settings: str = "") -> None:
+        self.port = port
+        self.directory = directory
+        self._more = f"-c listen_addresses=127.0.0.1 -c port={port} {settings}" if port else ""
         self._binaries = binaries
-        self._directory = directory
         self._numbers = count()
         # PostgreSQL refuses to run as root.
         self._user = "postgres" if os.geteuid() == 0 else None
         if self._user:
             shutil.chown(directory, self._user)
-        self._run("initdb", "-D", f"{directory}/data", *_INITDB.split())
+        auth = ["--auth-host=scram-sha-256"] if port else []
+        self._run("initdb", "-D", f"{directory}/data", *_INITDB.split(), *auth)
 
     def start(self) -> None:
         """Returns once it answers."""
-        settings = f"{_SETTINGS} -k {self._directory}"
+        settings = f"{_SETTINGS} -k {self.directory} {self._more}"
         self._run(
-            "pg_ctl", "start", "-w", "-D", f"{self._directory}/data", "-l", f"{self._directory}/log", "-o", settings
+            "pg_ctl", "start", "-w", "-D", f"{self.directory}/data", "-l", f"{self.directory}/log", "-o", settings
         )
 
     def stop(self) -> None:
         """At once, as a crash would."""
-        self._run("pg_ctl", "stop", "-w", "-m", "immediate", "-D", f"{self._directory}/data")
+        self._run("pg_ctl", "stop", "-w", "-m", "immediate", "-D", f"{self.directory}/data")
 
     def create_database(self, template: str = "template1") -> str:
         """Its name."""
@@ -62,17 +69,18 @@ class PostgresServer:
 
     def execute(self, statement: str) -> None:
         """As its administrator."""
-        self._run("psql", "-q", "-h", str(self._directory), "-U", "postgres", "-c", statement)
+        port = ["-p", str(self.port)] if self.port else []
+        self._run("psql", "-q", "-h", str(self.directory), *port, "-U", "postgres", "-c", statement)
 
     def url(self, database: str) -> str:
-        return f"postgresql://postgres@/{database}?host={self._directory}"
+        return f"postgresql://postgres@/{database}?host={self.directory}"
 
     def _run(self, *command: str) -> None:
         # Not into pipes: the server inherits them, and they would not end before it does.
         with tempfile.TemporaryFile("w+") as output:
             done = subprocess.run(
                 [self._binaries / command[0], *command[1:]],
-                cwd=self._directory,
+                cwd=self.directory,
                 user=self._user,
                 stdin=subprocess.DEVNULL,
                 stdout=output,
@@ -101,6 +109,39 @@ def postgres() -> Iterator[PostgresServer]:
             yield server
         finally:
             server.stop()
+
+
+@pytest.fixture(scope="session")
+def tcp_postgres() -> Iterator[PostgresServer]:
+    """A running server that strangers connect to, with TLS if they like: as `reader`, by the password `right`."""
+    binaries = _find_binaries() or missing("PostgreSQL", "postgresql")
+    with tempfile.TemporaryDirectory(prefix="pg", dir="/tmp") as directory, socket.socket() as reserved:
+        reserved.bind(("127.0.0.1", 0))
+        port = reserved.getsockname()[1]
+        reserved.close()
+        folder = Path(directory)
+        _write_certificate(folder)
+        tls = f"-c ssl=on -c ssl_cert_file={folder}/server.pem -c ssl_key_file={folder}/server.key"
+        server = PostgresServer(binaries, folder, port, tls)
+        server.start()
+        try:
+            server.execute("CREATE ROLE reader LOGIN PASSWORD 'right'")
+            yield server
+        finally:
+            server.stop()
+
+
+def _write_certificate(folder: Path) -> None:
+    """Of `localhost`, and of the authority that issued it."""
+    authority = trustme.CA()
+    authority.cert_pem.write_to_path(str(folder / "ca.pem"))
+    certificate = authority.issue_cert("localhost")
+    for blob in certificate.cert_chain_pems:
+        blob.write_to_path(str(folder / "server.pem"), append=True)
+    certificate.private_key_pem.write_to_path(str(folder / "server.key"))
+    (folder / "server.key").chmod(0o600)
+    if os.geteuid() == 0:
+        shutil.chown(folder / "server.key", "postgres")
 
 
 @pytest.fixture(scope="session")
