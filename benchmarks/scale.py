@@ -22,7 +22,7 @@ from benchmarks.corpus import DOMAIN, NUMBER_DIGITS, Corpus, host_name
 from benchmarks.generator import Plan, percentile
 from benchmarks.loads import begin, generating
 from benchmarks.peers.base import Certificate, Place, Setting
-from benchmarks.peers.spacelane import Control, serving
+from benchmarks.peers.spacelane import SPACE, Control, serving
 from benchmarks.processes import BenchError, ServerProcess, cpu_seconds, free_port
 from benchmarks.results import Figure
 from benchmarks.work import CONNECTIONS, Scene, Work, browsers_over_pages, one_browser, request
@@ -30,6 +30,7 @@ from benchmarks.work import CONNECTIONS, Scene, Work, browsers_over_pages, one_b
 WORKERS = 2  # the fewest for which the control API has a process of its own
 SAMPLE = 1000  # hosts whose answers are timed one by one
 CHANGES_PER_SECOND = 10
+WIDGET_HOST = "widget.localhost"
 OTHER = "other"  # the space that changes
 LONG = 3600.0  # seconds; a load that is ended by hand
 
@@ -154,11 +155,41 @@ def measure_changes(stage: Stage) -> dict[str, Figure]:
     return {"changes": Figure(title, "×", 1.05, ratios)}
 
 
+def measure_widget(stage: Stage) -> dict[str, Figure]:
+    """The edge's CPU time a request for a widget's configuration, over that for a page of its size: rounds in turn."""
+    place, control = stage.place("widget"), Control(free_port())
+    ratios = []
+    with serving(place, control, workers=WORKERS) as server:
+        _publish(stage, place, control, server)
+        # The same head for both, and neither compressed, so that the answers can have one size.
+        more = [f"Origin: https://{DOMAIN}", "Accept-Encoding: identity"]
+        with closing(control.connect()) as connection, closing(visit(place)) as visitor:
+            path = f"/v1/{control.create_widget(connection, DOMAIN)}/config"
+            asked = [request(path, one_browser(), WIDGET_HOST, *more)]
+            answer = visitor.ask(asked[0])
+            control.upload(connection, SPACE, "same-size.html", b"x" * len(answer.body))
+            asked.append(request("/same-size.html", one_browser(), DOMAIN, *more))
+            lengths = [answer.length, visitor.ask(asked[1]).length]
+        plans = [
+            Plan(place.port, [[(one, length)]] * CONNECTIONS, 200, stage.seconds)
+            for one, length in zip(asked, lengths, strict=True)
+        ]
+        edges = edge_pids(server)
+        for plan in plans:
+            _cpu_us(stage, plan, edges)  # to get warm
+        for _ in range(stage.rounds):
+            config, page = [_cpu_us(stage, plan, edges) for plan in plans]
+            ratios.append(config / page)
+    title = "CPU time a request for a widget's configuration, over that for a page of its size"
+    return {"widget": Figure(title, "×", 1.1, ratios)}
+
+
 Experiment: TypeAlias = Callable[[Stage], dict[str, Figure]]
 EXPERIMENTS: Mapping[str, Experiment] = {
     "million": measure_million,
     "register": measure_register,
     "changes": measure_changes,
+    "widget": measure_widget,
 }
 
 

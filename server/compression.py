@@ -37,27 +37,30 @@ class _Encoder(NamedTuple):
     flush: Callable[[], bytes]
 
 
-def _gzip(size: int) -> _Encoder:
-    """Best level. zlib writes a head without a name or a time."""
-    made = zlib.compressobj(9, zlib.DEFLATED, 16 + zlib.MAX_WBITS)
+def _gzip(size: int, level: int) -> _Encoder:
+    """zlib writes a head without a name or a time."""
+    made = zlib.compressobj(level, zlib.DEFLATED, 16 + zlib.MAX_WBITS)
     return _Encoder(made.compress, made.flush)
 
 
-def _brotli(size: int) -> _Encoder:
-    """Best level: measured, a tenth smaller than level 9 at twenty times its cost, 1.5 s a megabyte."""
-    made = brotli.Compressor(quality=11)
+def _brotli(size: int, level: int) -> _Encoder:
+    made = brotli.Compressor(quality=level)
     return _Encoder(made.process, made.finish)
 
 
-def _zstd(size: int) -> _Encoder:
-    """The best level whose window is one that every client of HTTP has to have, 8 MiB (RFC 9659); 0.5 s a megabyte.
-    Level 22 would be 0.1% smaller."""
-    made = zstd.ZstdCompressor(level=19)
+def _zstd(size: int, level: int) -> _Encoder:
+    made = zstd.ZstdCompressor(level=level)
     made.set_pledged_input_size(size)
     return _Encoder(made.compress, made.flush)
 
 
-_ENCODERS: Mapping[Coding, Callable[[int], _Encoder]] = {"gzip": _gzip, "br": _brotli, "zstd": _zstd}
+_ENCODERS: Mapping[Coding, Callable[[int, int], _Encoder]] = {"gzip": _gzip, "br": _brotli, "zstd": _zstd}
+
+# brotli: measured, a tenth smaller than at level 9 at twenty times its cost, 1.5 s a megabyte. zstd: the last level
+# whose window is one that every client of HTTP has to have, 8 MiB (RFC 9659); 0.5 s a megabyte; 22 would save 0.1%.
+BEST: Mapping[Coding, int] = {"gzip": 9, "br": 11, "zstd": 19}
+# While a visitor waits: each some 20 ms a megabyte.
+QUICK: Mapping[Coding, int] = {"gzip": 6, "br": 5, "zstd": 6}
 
 # Bytes of a source: gzip keeps a publish waiting, at 10 MB/s; the others are what keeps the next site's waiting.
 MAX_BYTES: Mapping[Coding, int] = {"gzip": 64 * 1024**2, "br": 16 * 1024**2, "zstd": 16 * 1024**2}
@@ -68,6 +71,24 @@ def codings_for(path: str, size: int) -> list[Coding]:
     if size < MIN_BYTES or not is_compressible(content_type(path)):
         return []
     return [coding for coding, most in MAX_BYTES.items() if size <= most]
+
+
+def compress_at_once(content: bytes, levels: Mapping[Coding, int]) -> dict[Coding, bytes]:
+    """`content`, which is in memory, in each coding that is worth it."""
+    if len(content) < MIN_BYTES:
+        return {}
+    made: dict[Coding, bytes] = {}
+    for coding, level in levels.items():
+        encoder = _ENCODERS[coding](len(content), level)
+        body = encoder.compress(content) + encoder.flush()
+        if len(body) <= _most(len(content)):
+            made[coding] = body
+    return made
+
+
+def _most(size: int) -> int:
+    """Bytes that a variant of a source of `size` may have."""
+    return size * _KEPT_PERCENT // 100
 
 
 async def make_variants(blobs: BlobStore, source: Blob, codings: Iterable[Coding]) -> dict[Coding, Blob | None]:
@@ -81,8 +102,8 @@ async def make_variants(blobs: BlobStore, source: Blob, codings: Iterable[Coding
 async def _make_variant(blobs: BlobStore, source: Blob, coding: Coding) -> Blob | None:
     reader = await blobs.open(source.digest)
     try:
-        async with aclosing(_encode(reader, source, _ENCODERS[coding](source.size))) as encoded:
-            return await blobs.put(encoded, limit=source.size * _KEPT_PERCENT // 100)
+        async with aclosing(_encode(reader, source, _ENCODERS[coding](source.size, BEST[coding]))) as encoded:
+            return await blobs.put(encoded, limit=_most(source.size))
     except TooLarge:
         return None
     finally:

@@ -26,6 +26,7 @@ CONFIG_FILE = "spacelane.toml"
 KEYS_FILE = "credentials.keys"  # in the data directory
 MIN_ROOT_KEY = 8  # characters; enough to catch an empty or mistaken variable, the text asks for far more
 FLAGS = {"platform_domains": "--platform-domain", "cache_bytes": "--cache-size"}  # others: the field's name
+_WEB_ORIGIN = re.compile(r"https?://[a-z0-9.-]+(:[0-9]{1,5})?")
 _DOMAIN = re.compile(r"[a-z0-9-]{1,63}(\.[a-z0-9-]{1,63})*")
 # Stricter than the database's own reader, so that there is no doubt where a password ends.
 _POSTGRES = re.compile(
@@ -129,6 +130,11 @@ class Settings(BaseSettings):
     platform_domains: DomainList = Field(
         default=("localhost",), description="Domains under which a site may take one label."
     )
+    widget_url: str | None = Field(
+        default=None,
+        description="Where browsers find the site widget, such as https://widget.example.com; unset: `widget.` and the"
+        " first of `platform_domains`, at the edge's port.",
+    )
     database_url: str | None = Field(
         default=None,
         description="postgresql://… for PostgreSQL; unset: SQLite in the data directory.",
@@ -225,6 +231,13 @@ class Settings(BaseSettings):
             _check_database_url(value)
         return value or None
 
+    @field_validator("widget_url")
+    @classmethod
+    def _check_widget_url(cls, value: str | None) -> str | None:
+        if value and not _WEB_ORIGIN.fullmatch(value):
+            raise ValueError("is not http:// or https:// with a host and at most a port, without a path")
+        return value or None
+
     @field_validator("root_key")
     @classmethod
     def _check_root_key(cls, value: SecretStr | None) -> SecretStr | None:
@@ -249,6 +262,19 @@ class Settings(BaseSettings):
     def visitors(self) -> str:
         """The edge's address as a URL."""
         return f"{'https' if self.tls_cert else 'http'}://{self.edge}"
+
+    @property
+    def widget_hosts(self) -> tuple[str, ...]:
+        """The platform's own hosts for the site widget."""
+        return tuple(f"widget.{domain}" for domain in self.platform_domains)
+
+    @property
+    def widget_base(self) -> str:
+        """The URL of one of them, as pages of hosted sites name it; without a scheme it is that of the page."""
+        if self.widget_url is not None:
+            return self.widget_url
+        port = "" if self.edge.port in (80, 443) else f":{self.edge.port}"
+        return f"//{self.widget_hosts[0]}{port}"
 
     @property
     def worker_count(self) -> int:

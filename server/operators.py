@@ -43,6 +43,7 @@ def operators_server(
         link_key=read_root_key(settings.data_dir / LINK_KEY_FILE).encode(),
         readiness=lambda: _readiness(node),
         certificate=read_certificate(settings.tls_cert) if settings.tls_cert else None,
+        widget_base=settings.widget_base,
         visitors=settings.visitors,
         metrics=Metrics(node),
         traffic=partial(known_traffic, settings),

@@ -159,6 +159,8 @@ async def _open_edge(task: Task, stores: Stores, node: NodeMap) -> _OpenEdge:
         cache_bytes=settings.cache_bytes,
         applied=slot.applied,
         previews=task.previews,
+        widget_hosts=settings.widget_hosts,
+        widget_base=settings.widget_base,
     )
     await edge.follower.poll()
     log = open_access_log(settings.access_log, settings.data_dir)

@@ -40,6 +40,10 @@ from storage.paths import check_moved, join
 
 T = TypeVar("T")
 
+# What the `meta` of a site has, as a filter would look for it, if its pages are to have the tag of the widget that its
+# workspace has for its domain.
+TAGGED: Mapping[str, str] = {"widget": "true"}
+
 # The name the API gives a field that names a file, and the field of a Site.
 _NAMED_FILES = (("index", "named_index"), ("notFound", "named_not_found"))
 
@@ -178,7 +182,8 @@ def patch_site(site: Site, patch: SitePatch, revision: int, now: Millis) -> Site
 
 def is_served_anew(old: Site, new: Site) -> bool:
     """Whether a setting that visitors see differs."""
-    return any(getattr(old, field) != getattr(new, field) for field in SERVED_FIELDS)
+    tagged = matches_meta(old.meta, TAGGED), matches_meta(new.meta, TAGGED)
+    return tagged[0] != tagged[1] or any(getattr(old, field) != getattr(new, field) for field in SERVED_FIELDS)
 
 
 def stamp_settings(site: Site, files_changed_at: Millis, now: Millis) -> Site:

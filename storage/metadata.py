@@ -43,7 +43,7 @@ from storage.models import (
 )
 from storage.retention import RetentionStore
 from storage.widget_metadata import WidgetMetadata
-from storage.widgets import Widget
+from storage.widgets import Widget, WidgetSession
 
 
 class FileFinder(Protocol):
@@ -67,7 +67,7 @@ class FileFinder(Protocol):
 
 
 class EdgeMetadata(FileFinder, Protocol):
-    """What the edge asks, and all it may ask: reads, each one indexed query."""
+    """What the edge asks, and all it may ask: reads, each one indexed query, and to keep what visitors report."""
 
     async def get_revision(self) -> int:
         """The latest revision; 0 for a new store."""
@@ -98,6 +98,11 @@ class EdgeMetadata(FileFinder, Protocol):
 
     async def find_widget_for_domain(self, workspace_id: str, domain: str) -> Widget | None:
         """The one that the workspace has for exactly this domain."""
+        ...
+
+    async def add_session(self, site_id: str, page: str, transcript: str = "") -> WidgetSession:
+        """Keep that the widget was opened; of the widget's sessions, the latest `MAX_SESSIONS` stay. No change that
+        concerns anybody. Raises `NotFound`, and `Invalid` (page, transcript: too long, or not to be kept)."""
         ...
 
 

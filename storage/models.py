@@ -132,7 +132,8 @@ class HostedSite:
 
     Read in one query with its space's revisions: `files_revision` is that of the files, `variants_revision` that of
     their variants or of the end of a window of skew protection, `skew_revision` that of the activation whose removals
-    such a window still makes up for (None: none).
+    such a window still makes up for (None: none), `widget` the `site_id` in the tag that its pages are to have (None:
+    they have none).
 
     With a `preview` it is the site as it shows that deployment: `files_revision` is what the deployment started from,
     `created_at` not before its creation. `key` tells it apart from everything else that is hosted; `id` is the site's.
@@ -152,6 +153,7 @@ class HostedSite:
     variants_revision: int
     skew_revision: int | None = None
     preview: Preview | None = None
+    widget: str | None = None
     key: str = field(init=False, repr=False)  # made once, because every look-up in a cache wants it
 
     def __post_init__(self) -> None:
@@ -160,7 +162,12 @@ class HostedSite:
 
     @classmethod
     def of(
-        cls, site: Site, files_revision: int, variants_revision: int, skew_revision: int | None = None
+        cls,
+        site: Site,
+        files_revision: int,
+        variants_revision: int,
+        skew_revision: int | None = None,
+        widget: str | None = None,
     ) -> HostedSite:
         """The view of `site`."""
         return cls(
@@ -176,6 +183,7 @@ class HostedSite:
             files_revision=files_revision,
             variants_revision=variants_revision,
             skew_revision=skew_revision if site.skew_protection else None,
+            widget=widget,
         )
 
     @property

@@ -48,6 +48,12 @@ def edit_widget(old: Widget, edit: Callable[[Widget], Widget], revision: int, no
     return widget
 
 
+def tagged_domains(old: Widget, new: Widget) -> set[str]:
+    """The domains at which pages gain or lose the widget's tag where `old` becomes `new`; where it is created or
+    deleted, the two are the same. All that a tag says of a widget is its `site_id`, which stays."""
+    return {old.domain, new.domain} if old is new or old.domain != new.domain else set()
+
+
 def make_session(widget: Widget, page: str, transcript: str, now: Millis) -> WidgetSession:
     """Raises `Invalid` (too long, or not to be kept)."""
     for name, text, most in (("page", page, MAX_PAGE), ("transcript", transcript, MAX_TRANSCRIPT)):

@@ -10,8 +10,8 @@ from storage.widgets import NewWidget, Purge, Secret, SecretKind, Widget, Widget
 
 
 class WidgetMetadata(Protocol):
-    """A change of a widget names it in the change log, and the site of its own workspace, if there is one, that is at
-    the widget's domain or was: that site's `revision` and `settings_at` move along."""
+    """A change of a widget names it in the change log and, where its own workspace has a site at the widget's domain
+    whose pages gain or lose the widget's tag by it, that site: its `revision` and `settings_at` move along."""
 
     async def create_widget(self, new: NewWidget) -> Widget:
         """Raises `NotFound` (workspace), `Conflict` (site_id: any workspace's, of all time; domain: this
@@ -57,11 +57,6 @@ class WidgetMetadata(Protocol):
         ...
 
     # Sessions.
-
-    async def add_session(self, site_id: str, page: str, transcript: str = "") -> WidgetSession:
-        """Keep that the widget was opened; of the widget's sessions, the latest `MAX_SESSIONS` stay. Raises `NotFound`,
-        and `Invalid` (page, transcript: too long, or not to be kept)."""
-        ...
 
     async def list_sessions(self, widget_id: str, query: PageQuery) -> Page[WidgetSession]:
         """By id, which is by time; of a deleted widget too, as long as they are there."""

@@ -31,7 +31,7 @@ FORBIDDEN = {
 # Decide, and touch nothing: no `async def`, no clock, no files.
 _PURE_EDGE = """
     codings conditions digests header_rules hosts media_types path_index paths patterns preview_access preview_hosts
-    redirect_checks redirect_index redirect_rules redirects request response rule_lines visitor
+    redirect_checks redirect_index redirect_rules redirects request response rule_lines visitor widgets
 """
 PURE = ("server.doors.head", "server.doors.log_format", *(f"server.edge.{name}" for name in _PURE_EDGE.split()))
 IMPURE = frozenset(

@@ -68,6 +68,7 @@ class ControlConfig:
     readiness: Callable[[], Readiness] = _always_ready
     certificate: Certificate | None = None  # what visitors are shown; None: they are not served over TLS
     directory: Directory = field(default_factory=Directory)
+    widget_base: str = ""  # the URL of the widget's host, as pages that have its tag name it
     visitors: str | None = None  # the edge's address, such as http://127.0.0.1:8080, for tools that name a page
     metrics: Metrics = field(default_factory=Metrics)
     traffic: Callable[[Collection[str]], Traffic] = _unknown_traffic  # of sites by id; reads a file

@@ -63,7 +63,8 @@ async def explain_site(
         headers.append((b"host", site.domain.encode("ascii")))
     target = url.partition("#")[0].encode()  # browsers do not send a fragment
     now = call.config.clock() / 1000
-    known = await explain(call.metadata, call.blobs, call.config.previews, site.id, method, target, headers, now)
+    base, previews = call.config.widget_base, call.config.previews
+    known = await explain(call.metadata, call.blobs, previews, site.id, method, target, headers, now, base)
     return call.answer(await _view(call, site, method, url, known))
 
 

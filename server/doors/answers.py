@@ -78,6 +78,7 @@ _READ = {
         b"Accept-Encoding",
         b"Connection",
         b"Host",
+        b"Origin",
         b"Referer",
         b"User-Agent",
     )
@@ -147,7 +148,8 @@ class Sender:
     """
 
     __slots__ = (
-        "accept_encoding", "answers", "authority", "host", "lines", "referer", "revision", "table", "user_agent"
+        "accept_encoding", "answers", "authority", "host", "lines", "origin", "referer", "revision", "table",
+        "user_agent",
     )  # fmt: skip
 
     def __init__(
@@ -165,13 +167,16 @@ class Sender:
         self.authority = authority  # as sent
         self.referer = referer
         self.user_agent = user_agent
+        self.origin: str | None = None  # nor where the host does not ask for it
         self.revision = -2
         self.table: Table | None = None
         self.answers: Mapping[bytes, Answer] = NO_ANSWERS
 
     def again(self) -> Sender:
         """As it was when it was first met."""
-        return Sender(self.lines, self.host, self.accept_encoding, self.authority, self.referer, self.user_agent)
+        again = Sender(self.lines, self.host, self.accept_encoding, self.authority, self.referer, self.user_agent)
+        again.origin = self.origin
+        return again
 
 
 NOBODY = Sender(b"", "", None, b"", None, None)
@@ -212,8 +217,10 @@ class Answers:
         self._senders: Memo[bytes, Sender] = Memo(MAX_SENDERS_BYTES)
         self._reader = QuickReader()
         self._revision = -1  # that _current is of
-        self._current: Memo[tuple[str, str | None], Table] = Memo(MAX_TABLES_BYTES)
+        self._current: Memo[tuple[str, str | None, str | None], Table] = Memo(MAX_TABLES_BYTES)
         self._tables: Memo[tuple[str, int, frozenset[Coding]], Table] = Memo(MAX_TABLES_BYTES)
+        # Of those who say their origin where that matters. Anybody can make up many, and should push out nobody else.
+        self._tables_by_origin: Memo[tuple[str, int, frozenset[Coding], str], Table] = Memo(MAX_TABLES_BYTES // 4)
 
     def meet(self, lines: bytes, last: Sender) -> tuple[Sender, bytes] | None:
         """Whose header lines these are, from `cut_conditions`, and what the log says of him; None if the door is not
@@ -270,14 +277,15 @@ class Answers:
         if revision != self._revision:
             self._revision = revision
             self._current.clear()
-        key = sender.host, sender.accept_encoding
+        key = sender.host, sender.accept_encoding, sender.origin
         table = self._current.get(key)
         if table is None:
-            site = self.edge.find_site_nowait(sender.host)
+            site = self.edge.find_site_nowait(sender.host, sender.origin)
             if site is None:
                 return None
-            table = self._table(site, sender.accept_encoding)
-            self._current.keep(key, table, TABLE_OVERHEAD + 2 * len(sender.accept_encoding or ""))
+            table = self._table(site, sender.accept_encoding, sender.origin)
+            texts = len(sender.accept_encoding or "") + len(sender.origin or "")
+            self._current.keep(key, table, TABLE_OVERHEAD + 2 * texts)
         return table
 
     def find_unlisted(self, table: Table, line: bytes) -> Answer | None:
@@ -320,19 +328,23 @@ class Answers:
 
     def remember(self, request: Request) -> None:
         """Keep what `request`, just answered from memory, has got, if every such request gets it."""
-        site = None if request.authority is None else self.edge.find_site_nowait(normal_host(request.authority))
+        if request.authority is None:
+            return
+        host = normal_host(request.authority)
+        origin = request.origin if self.edge.reads_origin(host) else None
+        site = self.edge.find_site_nowait(host, origin)
         if site is None:
             return
         if request.method not in ("GET", "HEAD") or len(request.path) > MAX_PATH_CHARACTERS:
             return
-        table = self._table(site, request.accept_encoding)
+        table = self._table(site, request.accept_encoding, origin)
         line = f"{request.method} {request.path} HTTP/1.1".encode("ascii")
         if line in table.answers:
             return
         path = decode_path(request.path)
         if encode_path(path) != request.path:  # not as browsers write it: of other ways there is no end
             return
-        entry = self.edge.find_entry(site, path, request.accept_encoding)
+        entry = self.edge.find_entry(site, path, request)
         if entry is not None:
             self._keep(table, table.answers, line, entry, line)
 
@@ -359,12 +371,15 @@ class Answers:
         around = log_format.around(method, protocol, response.status, len(response.body), site_id.encode("ascii"))
         return Answer(entry, response, around[0] + log_format.target(target) + around[1], around, site_id)
 
-    def _table(self, site: HostedSite, accept_encoding: str | None) -> Table:
+    def _table(self, site: HostedSite, accept_encoding: str | None, origin: str | None) -> Table:
         key = site.key, site.version, acceptable(accept_encoding)
-        table = self._tables.get(key)
+        table = self._tables.get(key) if origin is None else self._tables_by_origin.get((*key, origin))
         if table is None:
             table = Table(site, accept_encoding)
-            self._tables.keep(key, table, TABLE_OVERHEAD)
+            if origin is None:
+                self._tables.keep(key, table, TABLE_OVERHEAD)
+            else:
+                self._tables_by_origin.keep((*key, origin), table, TABLE_OVERHEAD + len(origin))
         return table
 
     def _read_sender(self, lines: bytes) -> Sender | None:
@@ -388,8 +403,14 @@ class Answers:
         except Refusal:
             return None  # in words it is refused where all of the request is read
         coding = find(b"Accept-Encoding")
-        accept_encoding = None if coding is None else coding.decode("latin-1")
-        return Sender(lines, host, accept_encoding, authority, find(b"Referer"), find(b"User-Agent"))
+        origin = find(b"Origin") if self.edge.reads_origin(host) else None
+        sender = Sender(lines, host, _text(coding), authority, find(b"Referer"), find(b"User-Agent"))
+        sender.origin = _text(origin)
+        return sender
+
+
+def _text(field: bytes | None) -> str | None:
+    return None if field is None else field.decode("latin-1")
 
 
 def _read_strictly(raw: bytes) -> Mapping[bytes, bytes] | None:

@@ -15,7 +15,7 @@ from typing import Any, Generic, TypeVar
 
 from cachetools import LRUCache
 
-from server.edge.codings import Coding
+from server.edge.codings import Coding, choose
 from server.edge.response import Representation
 from server.edge.visitor import NO_INPUTS, Inputs
 from storage.models import Digest
@@ -123,6 +123,16 @@ class ResponseCache:
             entry.used = True
         return entry
 
+    def find_coded(self, key: Hashable, accept_encoding: str | None) -> Entry | None:
+        """The entry at `key` or, where that has codings, that of the one which this Accept-Encoding gets; None where it
+        depends on more."""
+        entry = self.find(key)
+        if entry is not None and isinstance(entry.value, Depends):
+            if not entry.value.codings:
+                return None
+            entry = self.find((key, choose(accept_encoding, entry.value.codings)))
+        return entry
+
     def find_body(self, digest: Digest) -> bytes | None:
         """A body that some entry has."""
         body = self._bodies.get(digest)
@@ -143,6 +153,13 @@ class ResponseCache:
         self._entries[key] = entry
         self._size += entry.cost
         self._make_room()
+
+    def put_coded(self, key: Hashable, value: Representation) -> None:
+        """The same where it may be one of several codings: it is kept by its own."""
+        if value.codings:
+            self.put(key, Depends(codings=value.codings))
+            key = (key, value.coding)
+        self.put(key, value)
 
     def enlist(self, entry: Entry, table: MutableMapping[Any, V], key: Hashable, value: V, size: int) -> None:
         """Put `value` into `table`, and charge its `size` in bytes to `entry`, with which it leaves. Nothing happens if

@@ -49,7 +49,7 @@ def finish(stored: Representation, request: Request) -> Response:
         return _with_digest(stored, request, request.want_repr_digest)
     head = request.method == "HEAD"
     if stored.etag is not None:
-        match _precondition(stored.etag, stored.modified or 0, request):
+        match _precondition(stored.etag, stored.modified, request):
             case 304:
                 return Response(304, tuple(header for header in stored.headers if header[0] not in _NOT_IN_304))
             case 412:
@@ -103,21 +103,24 @@ def _body(stored: Representation, ranges: tuple[tuple[int, int], ...], around: t
 # Preconditions
 
 
-def _precondition(etag: bytes, modified: int, request: Request) -> Literal[304, 412] | None:
-    """304, 412 or None to go on; GET and HEAD only reach here."""
+def _precondition(etag: bytes, modified: int | None, request: Request) -> Literal[304, 412] | None:
+    """304, 412 or None to go on; GET and HEAD only reach here.
+
+    Dates say nothing where `modified` is not known (§13.1.3, §13.1.4).
+    """
     tag = etag.decode("ascii")
     if request.if_match is not None:
         if not _matches(request.if_match, tag, strong=True):
             return 412
     elif request.if_unmodified_since is not None:
         limit = parse_http_date(request.if_unmodified_since)
-        if limit is not None and modified > limit:
+        if limit is not None and modified is not None and modified > limit:
             return 412
     if request.if_none_match is not None:
         return 304 if _matches(request.if_none_match, tag, strong=False) else None
     if request.if_modified_since is not None:
         since = parse_http_date(request.if_modified_since)
-        if since is not None and modified <= since:
+        if since is not None and modified is not None and modified <= since:
             return 304
     return None
 
@@ -141,7 +144,8 @@ def _if_range(stored: Representation, field: str | None) -> bool:
         return True
     if field.startswith(('"', "W/")):
         return stored.etag is not None and field == stored.etag.decode("ascii")
-    return stored.coding == IDENTITY and parse_http_date(field) == stored.modified
+    date = parse_http_date(field)
+    return stored.coding == IDENTITY and date is not None and date == stored.modified
 
 
 def parse_http_date(text: str) -> int | None:

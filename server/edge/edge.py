@@ -12,7 +12,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 
 from server.edge.cache import Entry, ResponseCache
 from server.edge.changes import Follower, Node
@@ -34,6 +34,7 @@ from server.edge.response import (
 )
 from server.edge.router import Lookup, Router
 from server.edge.visits import Visit, Visits, unnoted
+from server.edge.widget_host import WidgetHost
 from storage.blobs import BlobReader, BlobStore, FileReader
 from storage.errors import Corrupt, Unavailable
 from storage.metadata import EdgeMetadata
@@ -62,9 +63,12 @@ class Edge:
         applied: Callable[[int], None] = lambda revision: None,
         patience: float = STORE_SECONDS,
         previews: Previews = NO_PREVIEWS,
+        widget_hosts: Collection[str] = (),
+        widget_base: str = "",
     ) -> None:
         """`clock` gives seconds since the epoch; `applied` is told each revision that this worker has reached;
-        `patience` is how many seconds the stores have for an answer; `previews` says where those are."""
+        `patience` is how many seconds the stores have for an answer; `previews` says where those are; `widget_hosts`
+        are the platform's own, and `widget_base` is the URL of one of them as pages name it."""
         self.visits = Visits()
         self._checking: set[asyncio.Task[None]] = set()
         self._metadata = metadata
@@ -73,9 +77,10 @@ class Edge:
         self._blobs = blobs
         self._clock = clock
         self._previews = previews
-        self._router = Router(metadata, previews.platform_domains)
         self.cache = ResponseCache(cache_bytes)
-        self._library = Library(metadata, blobs, self.cache, clock)
+        self._library = Library(metadata, blobs, self.cache, clock, widget_base)
+        self._widgets = WidgetHost(metadata, self.cache, widget_hosts, clock)
+        self._router = Router(metadata, previews.platform_domains, platform=self._widgets.sites)
         self.follower = Follower(metadata, node, self._apply, self._forget, applied)
         self._date: tuple[int, bytes] = (-1, b"")
 
@@ -146,15 +151,23 @@ class Edge:
         applied = self.follower.revision
         return applied if self._node.revision <= applied else -1
 
-    def find_site_nowait(self, host: str) -> HostedSite | None:
-        """The site of a host (from `normal_host`), if there is one and it is known without asking. Not that of a
-        preview: who may see it, and what its answers say, is settled with each request."""
+    def find_site_nowait(self, host: str, origin: str | None = None) -> HostedSite | None:
+        """The site of a host (from `normal_host`), if there is one and it is known without asking; in the version for
+        pages of `origin`, if `reads_origin(host)`. Not that of a preview: who may see it, and what its answers say, is
+        settled with each request."""
         site = self._router.find_nowait(host)
-        return None if site is Lookup.UNKNOWN or site is None or site.preview is not None else site
+        if site is Lookup.UNKNOWN or site is None or site.preview is not None:
+            return None
+        return self._widgets.site_for(site, origin) if self.reads_origin(host) else site
 
-    def find_entry(self, site: HostedSite, path: str, accept_encoding: str | None) -> Entry | None:
-        """What is kept for a path (from `decode_path`) if it depends on nothing else of a request."""
-        return self._library.find_entry(site, path, accept_encoding)
+    def reads_origin(self, host: str) -> bool:
+        """Whether answers of this host depend on the origin of the page that asks."""
+        return host in self._widgets.sites
+
+    def find_entry(self, site: HostedSite, path: str, request: Request) -> Entry | None:
+        """What is kept for a path (from `decode_path`) if it depends on nothing of `request` but Accept-Encoding and,
+        if `reads_origin` of its host, Origin."""
+        return self._shelf(site).find_entry(site, path, request)
 
     def find_missing_entry(self, site: HostedSite, name: str | None, accept_encoding: str | None) -> Entry | None:
         """What is kept for every path that is missing where `name` is the error page (None: ours)."""
@@ -175,11 +188,13 @@ class Edge:
 
     def _apply(self, change: Change) -> None:
         self._router.apply(change)
+        self._widgets.apply(change)
         if change.freed:
             self.visits.free(change.freed)
 
     def _forget(self) -> None:
         self._router.clear()
+        self._widgets.clear()
         if self.visits:
             task = asyncio.create_task(self._check_visits())
             self._checking.add(task)
@@ -189,6 +204,8 @@ class Edge:
         """Find out which sites have gone, where the log has not been read."""
         gone = []
         for domain, site_id in self.visits.sites():
+            if domain in self._widgets.sites:
+                continue
             await asyncio.sleep(0)  # a look-up holds the loop, and there may be many
             try:
                 site = await self._metadata.find_site([domain])
@@ -236,7 +253,7 @@ class Edge:
         stored = self._stored_nowait(site, request)
         if stored is not None or site is None:
             return stored or NO_SITE
-        return await self._library.find(site, decode_path(request.path), request)
+        return await self._shelf(site).find(site, decode_path(request.path), request)
 
     def _stored_nowait(self, site: HostedSite | None, request: Request) -> Representation | None:
         if request.path == "*":
@@ -248,4 +265,7 @@ class Edge:
             refused = self._previews.admit(site.id, site.preview, path, request, self._clock())
             if refused is not None:
                 return refused
-        return answer_to_method(request.method) or self._library.find_nowait(site, path, request)
+        return self._shelf(site).find_nowait(site, path, request)
+
+    def _shelf(self, site: HostedSite) -> Library | WidgetHost:
+        return self._widgets if site.domain in self._widgets.sites else self._library

@@ -28,6 +28,8 @@ from server.edge.decision import (
 )
 from server.edge.header_rules import Changes, Edit, merge
 from server.edge.hosted import find_hosted
+from server.edge.injection import read_tagged
+from server.edge.made import Made
 from server.edge.paths import decode_path
 from server.edge.preview_access import NOINDEX, Previews, mark_headers
 from server.edge.redirects import Outcome
@@ -39,13 +41,14 @@ from storage.metadata import EdgeMetadata
 from storage.models import HostedSite
 
 # default    what every file has
+# widget     the tag of the site's widget, which a page has
 # variant    of the coding that was chosen
 # _headers   lines of the site's file
 # _redirects the line of the site's file that redirects, or that its lines read more of the request than its path
 # platform   of a page of Spacelane's own, or a redirect
 # request    what its conditions, its range or its wishes make of the answer
 # preview    what every answer of a preview says
-Step: TypeAlias = Literal["default", "variant", "_headers", "_redirects", "platform", "request", "preview"]
+Step: TypeAlias = Literal["default", "widget", "variant", "_headers", "_redirects", "platform", "request", "preview"]
 
 _Step: TypeAlias = tuple[Step, Headers]
 
@@ -72,9 +75,10 @@ class Header:
 class Explanation:
     """What a request gets and why. Steps that it does not come to are None.
 
-    `host` is the one it names, and `answered_by` the site that has it. `path` is decoded. `removed` are the lines of
-    `_headers` that take headers away. `kept`: memory answers the next who asks the same. `refused`: why it is not
-    served at all. `admission`: the status of what a private preview answers to who comes by a link, or has none.
+    `host` is the one it names, and `answered_by` the site that has it. `path` is decoded. `is_tagged`: the page has the
+    tag of the site's widget put into it. `removed` are the lines of `_headers` that take headers away. `kept`: memory
+    answers the next who asks the same. `refused`: why it is not served at all. `admission`: the status of what a
+    private preview answers to who comes by a link, or has none.
     """
 
     host: str | None = None
@@ -85,6 +89,7 @@ class Explanation:
     rules: SiteRules | None = None
     decision: Decision | None = None
     content: Content | None = None
+    is_tagged: bool = False
     status: int | None = None
     headers: tuple[Header, ...] = ()
     removed: tuple[Edit, ...] = ()
@@ -100,9 +105,11 @@ async def explain(
     target: bytes,
     headers: Sequence[tuple[bytes, bytes]],
     now: float,
+    widget_base: str = "",
 ) -> Explanation:
     """Why the site answers as it does at `now` (seconds since the epoch). Where another answers, or none does,
-    `answered_by` tells and the rest is left out. `headers` have lower-case names and include Host.
+    `answered_by` tells and the rest is left out. `headers` have lower-case names and include Host. `widget_base` is as
+    the edge has it.
 
     Raises `Corrupt`, `Unavailable`.
     """
@@ -127,9 +134,14 @@ async def explain(
         return _settled(known, method, settled)
     assert site is not None, 'only "*" is for no host, and it is refused for GET and HEAD'
     try:
-        return await _explain_site(metadata, blobs, site, request, known, now)
+        rules = await read_rules(metadata, blobs, site)
+        decision = await decide(metadata, site, rules, path, request)
     except Refusal as refusal:  # of a deployment that is not there yet
         return _settled(replace(known, refused=refusal.detail), method, refusal_page(refusal))
+    known = replace(known, rules=rules, decision=decision)
+    file = decision.answer.file
+    tagged = None if file is None else await read_tagged(blobs.read, site, file, widget_base)
+    return _explain_decision(replace(known, is_tagged=tagged is not None), site, rules, decision, request, tagged, now)
 
 
 def _settled(known: Explanation, method: str, stored: Representation) -> Explanation:
@@ -139,14 +151,21 @@ def _settled(known: Explanation, method: str, stored: Representation) -> Explana
     return replace(known, status=response.status, headers=_trace(steps, {}, None))
 
 
-async def _explain_site(
-    metadata: EdgeMetadata, blobs: BlobStore, site: HostedSite, request: Request, known: Explanation, now: float
+def _explain_decision(
+    known: Explanation,
+    site: HostedSite,
+    rules: SiteRules,
+    decision: Decision,
+    request: Request,
+    tagged: Made | None,
+    now: float,
 ) -> Explanation:
     assert known.path is not None
-    rules = await read_rules(metadata, blobs, site)
-    decision = await decide(metadata, site, rules, known.path, request)
     file = decision.answer.file
-    content = None if file is None else describe(file, request.accept_encoding)
+    if tagged is not None:
+        content: Content | None = tagged.content(request.accept_encoding)
+    else:
+        content = None if file is None else describe(file, request.accept_encoding)
     edits = edits_of(site, rules, known.path, decision.answer)
     plain = represent(decision.answer, content, now)
     stored = dress(plain, edits, decision.inputs)
@@ -159,6 +178,7 @@ async def _explain_site(
         bare = None if file is None else describe(replace(file, variants=()), None)
         steps = [
             ("platform" if file is None else "default", represent(decision.answer, bare, now).headers),
+            *([("widget", represent(decision.answer, tagged.content(None), now).headers)] if tagged else ()),
             ("variant", plain.headers),
             ("_headers", merge(plain.headers, edits)),
             ("_redirects", stored.headers),
@@ -167,8 +187,6 @@ async def _explain_site(
     steps += _steps_of_preview(site, response.headers)
     return replace(
         known,
-        rules=rules,
-        decision=decision,
         content=content,
         status=response.status,
         headers=_trace(steps, edits, decision.outcome),

@@ -21,6 +21,7 @@ from server.edge.decision import (
     NO_FILE,
     Answer,
     Failed,
+    answer_to_method,
     consult,
     decide,
     describe,
@@ -31,6 +32,7 @@ from server.edge.decision import (
     visitor_of,
 )
 from server.edge.flights import Flights
+from server.edge.injection import read_tagged
 from server.edge.media_types import is_subresource
 from server.edge.path_index import MAX_NAMES, PathIndex
 from server.edge.request import Request
@@ -57,12 +59,19 @@ class Library:
     """What one worker's sites answer."""
 
     def __init__(
-        self, metadata: EdgeMetadata, blobs: BlobStore, cache: ResponseCache, clock: Callable[[], float]
+        self,
+        metadata: EdgeMetadata,
+        blobs: BlobStore,
+        cache: ResponseCache,
+        clock: Callable[[], float],
+        widget_base: str = "",
     ) -> None:
+        """`widget_base` is the URL of the widget's host, for pages that have its tag."""
         self._metadata = metadata
         self._blobs = blobs
         self._cache = cache
         self._clock = clock
+        self._widget_base = widget_base
         self._rules = RuleBook(metadata, blobs)
         self._loads: Flights[Hashable, Representation] = Flights()
         # By version of a site: how often something was missing, and where that was often, what is there.
@@ -72,21 +81,24 @@ class Library:
         self._indexing: set[asyncio.Task[None]] = set()
 
     def find_nowait(self, site: HostedSite, path: str, request: Request) -> Representation | None:
-        """The answer to GET of `path` (from `decode_path`) if it is kept."""
+        """The answer to `request` of `path` (from `decode_path`) if it is kept, or does not depend on any file."""
+        settled = answer_to_method(request.method)
+        if settled is not None:
+            return settled
         kept = self._kept((site.key, site.version, path), path, request)
         if kept is None:
             kept = self._find_missing_nowait(site, path, request)
         return kept
 
-    def find_entry(self, site: HostedSite, path: str, accept_encoding: str | None) -> Entry | None:
-        """What is kept for `path` if it depends on nothing else of a request but this."""
-        return self._find_coded((site.key, site.version, path), accept_encoding)
+    def find_entry(self, site: HostedSite, path: str, request: Request) -> Entry | None:
+        """What is kept for `path` if it depends on nothing of `request` but its Accept-Encoding."""
+        return self._cache.find_coded((site.key, site.version, path), request.accept_encoding)
 
     def find_missing_entry(self, site: HostedSite, name: str | None, accept_encoding: str | None) -> Entry | None:
         """What is kept for all that is missing where `name` is the error page."""
         if name is None:
             return Entry(NO_FILE, 0)
-        return self._find_coded((site.key, site.version, 404, name), accept_encoding)
+        return self._cache.find_coded((site.key, site.version, 404, name), accept_encoding)
 
     def find_plain_index(self, site: HostedSite) -> PathIndex | None:
         """The index of a site whose answers do not depend on rules, if it has been worth making."""
@@ -125,34 +137,20 @@ class Library:
             if decision.inputs:
                 self._cache.put(key, Depends(decision.inputs))
                 key = (*key, visitor_of(path, request).key(decision.inputs))
-            self._keep(key, stored)
+            self._cache.put_coded(key, stored)
         elif isinstance(decision.answer, Failed) and decision.outcome is None and site.preview is None:
             self._note_missing(site)
         return stored
-
-    def _find_coded(self, key: tuple[Hashable, ...], accept_encoding: str | None) -> Entry | None:
-        entry = self._cache.find(key)
-        if entry is not None and isinstance(entry.value, Depends):
-            if not entry.value.codings:
-                return None
-            entry = self._cache.find((*key, choose(accept_encoding, entry.value.codings)))
-        return entry
 
     def _kept(self, key: tuple[Hashable, ...], path: str, request: Request) -> Representation | None:
         kept = self._cache.get(key)
         while isinstance(kept, Depends):
             if kept.codings:
-                key = (*key, choose(request.accept_encoding, kept.codings))
+                key = (key, choose(request.accept_encoding, kept.codings))
             else:
                 key = (*key, visitor_of(path, request).key(kept.inputs))
             kept = self._cache.get(key)
         return kept
-
-    def _keep(self, key: tuple[Hashable, ...], stored: Representation) -> None:
-        if stored.codings:
-            self._cache.put(key, Depends(codings=stored.codings))
-            key = (*key, stored.coding)
-        self._cache.put(key, stored)
 
     async def _represent(self, site: HostedSite, path: str, request: Request, answer: Answer) -> Representation:
         """`answer` with its content. A site's error page is kept once for all paths that lack something."""
@@ -162,16 +160,19 @@ class Library:
         key = (site.key, site.version, answer.status, file.path)
         stored = self._kept(key, path, request) if isinstance(answer, Failed) else None
         if stored is None:
-            stored = represent(answer, await self._read(file, request.accept_encoding), self._clock())
+            stored = represent(answer, await self._read(site, file, request.accept_encoding), self._clock())
             if isinstance(answer, Failed):
-                self._keep(key, stored)
+                self._cache.put_coded(key, stored)
         return stored
 
-    async def _read(self, file: File, accept_encoding: str | None) -> Content:
+    async def _read(self, site: HostedSite, file: File, accept_encoding: str | None) -> Content:
         """The coding of `file` that this Accept-Encoding gets, read if it is to be kept. A damaged variant is left out.
 
         Raises `Corrupt` if the file itself is damaged, `Unavailable`.
         """
+        tagged = await read_tagged(self._read_body, site, file, self._widget_base)
+        if tagged is not None:
+            return tagged.content(accept_encoding)
         damaged: set[Coding] = set()
         while True:
             content = describe(file, accept_encoding, damaged)

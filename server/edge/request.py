@@ -26,6 +26,7 @@ FIELDS = {
     b"accept": "accept",
     b"accept-language": "accept_language",
     b"sec-fetch-dest": "sec_fetch_dest",
+    b"origin": "origin",
     b"accept-encoding": "accept_encoding",
     b"want-repr-digest": "want_repr_digest",
 }
@@ -63,6 +64,7 @@ class Request:
     accept: str | None = None
     accept_language: str | None = None
     sec_fetch_dest: str | None = None
+    origin: str | None = None
     accept_encoding: str | None = None
     want_repr_digest: str | None = None
 

@@ -80,9 +80,9 @@ class Representation:
     """A whole answer to GET, the same for everybody whom its cache key covers.
 
     `etag` (quoted) and `modified` (seconds since the epoch) are the validators of a file; None for pages and redirects,
-    to which preconditions and ranges do not apply. A `location` goes out with the request's query behind it. A file
-    that has variants names all its `codings`, the smallest first, and this is in `coding`; others name none. `digest`
-    is that of the body where this is a blob's content.
+    to which preconditions and ranges do not apply. What is made here has no `modified`. A `location` goes out with the
+    request's query behind it. A file that has variants names all its `codings`, the smallest first, and this is in
+    `coding`; others name none. `digest` is that of the body where this is a blob's content.
     """
 
     status: int
@@ -142,21 +142,23 @@ class Content:
 
 def file_representation(content: Content, modified: Millis, date: bytes) -> Representation:
     """The 200 for a file. `date` is `modified` as an HTTP date."""
+    stored = _shown(content, (b"last-modified", date), REVALIDATE)
+    return replace(stored, modified=modified // 1000)
+
+
+def made_representation(content: Content, caching: tuple[bytes, bytes] = REVALIDATE) -> Representation:
+    """The 200 for what is made here: as a file's, but nobody can tell when it last changed."""
+    return _shown(content, caching)
+
+
+def _shown(content: Content, *headers_of_kind: tuple[bytes, bytes]) -> Representation:
     etag = etag_of(content.blob)
-    headers = (
-        *content.headers,
-        (b"etag", etag),
-        (b"last-modified", date),
-        REVALIDATE,
-        (b"accept-ranges", b"bytes"),
-        NOSNIFF,
-    )
+    headers = (*content.headers, (b"etag", etag), *headers_of_kind, (b"accept-ranges", b"bytes"), NOSNIFF)
     return Representation(
         200,
         headers,
         content.body,
         etag,
-        modified // 1000,
         coding=content.coding,
         codings=content.codings,
         digest=content.blob.digest,

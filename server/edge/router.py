@@ -9,8 +9,9 @@ change arrived is loaded again: nothing older than the last change applied is ev
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from enum import Enum
+from types import MappingProxyType
 from typing import Literal, TypeAlias
 
 from server.edge.cache import LRU
@@ -42,10 +43,14 @@ class Router:
         metadata: EdgeMetadata,
         platform_domains: Sequence[str] = (),
         *,
+        platform: Mapping[str, HostedSite] = MappingProxyType({}),
         max_sites: int = MAX_SITES,
         max_misses: int = MAX_MISSES,
     ) -> None:
+        """Previews are below `platform_domains`; `platform` has the platform's own hosts, which the store does not
+        know."""
         self._metadata = metadata
+        self._platform = platform
         self._platform_domains = platform_domains
         self._max_misses = max_misses
         self._sites: LRU[str, HostedSite] = LRU(max_sites, on_evict=self._unlink)
@@ -59,7 +64,7 @@ class Router:
 
     def find_nowait(self, host: str) -> HostedSite | None | Unknown:
         """The site, None where it is known that there is none, or that it has to be asked for."""
-        site = self._sites.get(host)
+        site = self._sites.get(host) or self._platform.get(host)
         if site is not None:
             return site
         for domain in lookup_names(host):

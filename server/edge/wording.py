@@ -56,6 +56,8 @@ def _decided(known: Explanation, decision: Decision) -> Iterator[str]:
         yield "No line of _redirects applies."
     if isinstance(decision.answer, Failed):
         yield _error_page(decision.answer.file)
+    if known.is_tagged:
+        yield "The tag of the site's widget is put into it."
     if known.content is not None and decision.answer.file is not None:
         yield _coding(known.content, decision.answer.file)
     yield from (f"Line {edit.line} of _headers takes {edit.name.decode()} away." for edit in known.removed)

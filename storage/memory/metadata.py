@@ -87,8 +87,12 @@ class MemoryMetadata(
             if domain in self._domains:
                 site = self._sites[self._domains[domain]]
                 space = self._spaces[site.space_id]
+                wanted = edits.matches_meta(site.meta, edits.TAGGED)
+                widget = await self.find_widget_for_domain(site.workspace_id, domain) if wanted else None
+                variants_revision = self._variants_revisions.get(space.id, 0)
                 skew_revision, _ = self._windows.get(space.id, (None, 0))
-                return HostedSite.of(site, space.revision, self._variants_revisions.get(space.id, 0), skew_revision)
+                named = widget.site_id if widget else None
+                return HostedSite.of(site, space.revision, variants_revision, skew_revision, named)
         return None
 
     async def find_files(self, space_id: str, paths: Collection[str], revision: int) -> Mapping[str, File]:

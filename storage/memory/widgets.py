@@ -171,9 +171,13 @@ class WidgetVerbs:
                 )
 
     def _tell(self, kind: str, old: Widget, new: Widget) -> None:
-        domains = {old.domain, new.domain}
+        domains = widget_edits.tagged_domains(old, new)
         hosted = [
-            site for site in self._sites.values() if site.workspace_id == new.workspace_id and site.domain in domains
+            site
+            for site in self._sites.values()
+            if site.workspace_id == new.workspace_id
+            and site.domain in domains
+            and edits.matches_meta(site.meta, edits.TAGGED)
         ]
         for site in hosted:
             self._sites[site.id] = self._stamp_settings(replace(site, revision=self._next_revision()), self._clock())

@@ -8,9 +8,10 @@ from typing import Any
 
 from sqlalchemy import ColumnElement, FromClause, Row, Table, and_, bindparam, case, func, or_, select, true, tuple_
 
+from storage.edits import TAGGED
 from storage.models import DEFAULT_INDEX, DEFAULT_NOT_FOUND, Change, File, HostedSite, Variant
 from storage.sql.database import Verbs
-from storage.sql.rows import FILE, WIDGET
+from storage.sql.rows import FILE, WIDGET, has_meta
 from storage.sql.sources import PATHS, paths_json
 from storage.sql.tables import changes, files, sites, spaces, store_state, variants, widgets
 from storage.widgets import Widget
@@ -34,8 +35,17 @@ _SITES = (
         spaces.c.revision.label("files_revision"),
         spaces.c.variants_revision,
         case((sites.c.skew_protection, spaces.c.skew_revision)).label("skew_revision"),
+        widgets.c.site_id.label("widget"),
     )
     .join_from(sites, spaces, sites.c.space_id == spaces.c.id)
+    .outerjoin(
+        widgets,
+        and_(
+            widgets.c.workspace_id == sites.c.workspace_id,
+            widgets.c.domain == sites.c.domain,
+            *has_meta(sites, TAGGED),
+        ),
+    )
     .where(sites.c.domain.in_(bindparam("domains", expanding=True)))
 )
 

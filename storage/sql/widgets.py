@@ -11,7 +11,7 @@ from storage import audit, edits, widget_edits
 from storage.sql.database import Change, Transaction, Verbs, whole
 from storage.sql.dialects import insert_into, position_of
 from storage.sql.quotas import check_quota
-from storage.sql.rows import PURGE, SECRET, SITE, WIDGET, WORKSPACE
+from storage.sql.rows import PURGE, SECRET, SITE, WIDGET, WORKSPACE, has_meta
 from storage.sql.sites import stamp_settings
 from storage.sql.tables import sites, widget_names, widget_purges, widget_secrets, widgets
 from storage.widgets import NewWidget, Secret, SecretKind, Widget, WidgetList, folded
@@ -103,9 +103,10 @@ async def _remove_secret(transaction: Transaction, widget_id: str, kind: SecretK
 
 
 async def _tell(change: Change, kind: str, old: Widget, new: Widget) -> None:
-    """Log it, and have the workspace's sites at its domains move along."""
-    own = (sites.c.workspace_id == new.workspace_id, sites.c.domain.in_({old.domain, new.domain}))
-    rows = await change.rows(select(*SITE.columns).where(*own).order_by(sites.c.domain))
+    """Log it, and have the workspace's sites move along whose pages gain or lose its tag."""
+    domains = widget_edits.tagged_domains(old, new)
+    own = (sites.c.workspace_id == new.workspace_id, sites.c.domain.in_(domains), *has_meta(sites, edits.TAGGED))
+    rows = await change.rows(select(*SITE.columns).where(*own).order_by(sites.c.domain)) if domains else ()
     for row in rows:
         site = await stamp_settings(change, replace(SITE.value(row), revision=change.revision))
         await change.update(sites, SITE.values(site))

@@ -64,7 +64,7 @@ def test_a_rate_that_nobody_can_find(tmp_path: Path) -> None:
 def test_the_promises_on_a_small_scale(tmp_path: Path) -> None:
     results, said = run_quickly(tmp_path / "out.json", list(EXPERIMENTS))
     figures = results.figures
-    assert set(figures) >= {"start", "first-host", "memory-full", "register", "changes"}
+    assert set(figures) >= {"start", "first-host", "memory-full", "register", "changes", "widget"}
     assert [name for name, figure in figures.items() if not figure.values or min(figure.values) <= 0] == []
 
 

@@ -18,7 +18,7 @@ from server.edge.response import Response
 from storage.models import Site
 from tests.control.api import ROOT_SECRET, port_of, served
 from tests.support import corpus
-from tests.support.hosting import PREVIEWS, Hosting, memory_hosting
+from tests.support.hosting import PREVIEWS, WIDGET_HOST, Hosting, memory_hosting
 
 NOT_ASKED = frozenset(
     {"connection", "content-length", "transfer-encoding", "expect", "trailer"}
@@ -97,6 +97,7 @@ async def both() -> AsyncIterator[Both]:
             clock=hosting.clock.millis,
             platform_domains=PREVIEWS.platform_domains,
             preview_keys=PREVIEWS.keys,
+            widget_base=f"//{WIDGET_HOST}",
         )
         headers = {"authorization": f"Bearer {ROOT_SECRET}"}
         async with (

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import pytest
 
 from server.control.housekeeping import end_windows
@@ -14,7 +16,7 @@ class Stop(BaseException):
 
 
 async def test_windows_are_ended_for_ever_and_whatever_happens(monkeypatch: pytest.MonkeyPatch) -> None:
-    outcomes = iter([500, 0, Unavailable("away"), RuntimeError("a mistake"), 1, 0])
+    outcomes: Iterator[int | BaseException] = iter([500, 0, Unavailable("away"), RuntimeError("a mistake"), 1, 0])
     seen: list[object] = []
 
     class Watched(MemoryMetadata):

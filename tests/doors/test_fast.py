@@ -8,8 +8,7 @@ from contextlib import asynccontextmanager
 
 import pytest
 
-from server.doors import answers, fast
-from server.doors.http1 import EdgeProtocol
+from server.doors import answers
 from server.doors.journal import MAX_NOTES, Journal, Tally
 from server.edge import library as library_module
 from server.edge.library import MISSES_BEFORE_INDEX
@@ -49,34 +48,6 @@ class Client:
             bodiless = method == "HEAD" or status in (204, 304)
             length = 0 if bodiless else int(head.split(b"content-length: ")[1].split(b"\r\n")[0])
             return status, head, await self.reader.readexactly(length)
-
-
-@pytest.fixture
-def slowly(monkeypatch: pytest.MonkeyPatch) -> list[bytes]:
-    """The targets that were left to uvicorn."""
-    left: list[bytes] = []
-    serve = EdgeProtocol._serve
-
-    def note(self: EdgeProtocol, head: object, **options: bool) -> bool:
-        left.append(head.target)  # type: ignore[attr-defined]
-        return serve(self, head, **options)  # type: ignore[arg-type]
-
-    monkeypatch.setattr(EdgeProtocol, "_serve", note)
-    return left
-
-
-@pytest.fixture
-def read(monkeypatch: pytest.MonkeyPatch) -> list[bytes]:
-    """The targets of messages that were read in full, though memory answered them."""
-    seen: list[bytes] = []
-    serve = fast.FastProtocol._serve
-
-    def note(self: fast.FastProtocol, head: object, **options: bool) -> bool:
-        seen.append(head.target)  # type: ignore[attr-defined]
-        return serve(self, head, **options)  # type: ignore[arg-type]
-
-    monkeypatch.setattr(fast.FastProtocol, "_serve", note)
-    return seen
 
 
 @asynccontextmanager

@@ -84,18 +84,20 @@ async def test_the_change_log_names_the_widget(metadata: MetadataStore) -> None:
     assert {(change.hosts, change.space_id, change.freed) for change in changes} == {((), None, ())}
 
 
-async def test_the_workspaces_own_site_at_the_domain_moves_along(
+async def test_the_workspaces_own_site_at_the_domain_moves_along_if_its_pages_have_the_tag(
     metadata: MetadataStore, space: Space, clock: Clock
 ) -> None:
-    site = await metadata.create_site(NewSite(space_id=space.id, domain="0.example"))
-    await metadata.create_site(NewSite(space_id=space.id, domain="9.example"))
+    site = await metadata.create_site(NewSite(space_id=space.id, domain="0.example", meta={"widget": True}))
+    await metadata.create_site(NewSite(space_id=space.id, domain="9.example", meta={"widget": "true"}))
+    await metadata.create_site(NewSite(space_id=space.id, domain="plain.example", meta={"widget": False}))
     await metadata.put_files(space.id, {"a": Blob(digest="a" * 64, size=1)})
     versions: list[int] = []
     stamps: list[int] = []
 
-    async def look(hosts: tuple[str, ...]) -> None:
+    async def look(hosts: tuple[str, ...], widget: str | None) -> None:
         hosted = await metadata.find_site(["0.example"])
         assert hosted is not None
+        assert hosted.widget == widget
         versions.append(hosted.version)
         stamps.append((hosted.settings_at or 0) // 1000)
         assert (await metadata.list_changes(await metadata.get_revision() - 1))[0].hosts == hosts
@@ -103,16 +105,16 @@ async def test_the_workspaces_own_site_at_the_domain_moves_along(
     await metadata.create_widget(new_widget(0, "other", site_id="theirs001"))
     hosted = await metadata.find_site(["0.example"])
     assert hosted is not None
-    assert hosted.revision == site.revision  # another workspace's widget is no business of this site
+    assert (hosted.revision, hosted.widget) == (site.revision, None)  # another workspace's is no business of this site
     made = await metadata.create_widget(new_widget())
-    await look(("0.example",))
-    await metadata.update_widget(made.id, renamed("x"))
-    await look(("0.example",))
+    await look(("0.example",), "widget0000")
     await metadata.update_widget(made.id, moved("9.example"))
-    await look(("0.example", "9.example"))
+    await look(("0.example", "9.example"), None)
+    await metadata.update_widget(made.id, moved("plain.example"))
     await metadata.update_widget(made.id, moved("0.example"))
+    await look(("0.example",), "widget0000")
     await metadata.delete_widget(made.id)
-    await look(("0.example",))
+    await look(("0.example",), None)
     assert versions == sorted(set(versions))
     assert stamps == sorted(set(stamps))
     assert (await metadata.find_site_by_id(site.id)) == replace(
@@ -341,3 +343,26 @@ async def test_the_longest_due_come_first(metadata: MetadataStore, clock: Clock)
         clock.now += 10
         await metadata.delete_widget(made.id)
     assert [purge.site_id for purge in await metadata.list_purges(clock.now, 2)] == ["widget0000", "widget0001"]
+
+
+async def test_a_tag_is_as_it_was_whatever_else_of_its_widget_changes(metadata: MetadataStore, space: Space) -> None:
+    site = await metadata.create_site(NewSite(space_id=space.id, domain="0.example", meta={"widget": True}))
+    made = await metadata.create_widget(new_widget())
+    before = await metadata.find_site(["0.example"])
+    await metadata.update_widget(made.id, renamed("x"))
+    assert await metadata.find_site(["0.example"]) == before
+    assert (await metadata.list_changes(await metadata.get_revision() - 1))[0].hosts == ()
+    assert before is not None
+    assert before.revision > site.revision
+
+
+async def test_a_site_asks_for_the_tag_and_no_longer_does(metadata: MetadataStore, space: Space, clock: Clock) -> None:
+    site = await metadata.create_site(NewSite(space_id=space.id, domain="0.example"))
+    await metadata.create_widget(new_widget())
+    seen = [await metadata.find_site(["0.example"])]
+    for asked in (True, None):
+        await metadata.update_site(site.id, {"meta": {"widget": asked}})
+        seen.append(await metadata.find_site(["0.example"]))
+    assert [hosted and hosted.widget for hosted in seen] == [None, "widget0000", None]
+    stamps = [hosted.settings_at or 0 for hosted in seen if hosted]
+    assert [stamp // 1000 for stamp in stamps] == sorted({stamp // 1000 for stamp in stamps})

@@ -218,13 +218,17 @@ def chromium(port: int) -> Iterator[Tab]:
             os.close(receive)
 
 
+def resolver_rules(port: int) -> str:
+    """The flag that makes 127.0.0.1:`port` of every name under .test, and nothing of any other."""
+    return f"--host-resolver-rules=MAP *.test 127.0.0.1:{port}, MAP * ~NOTFOUND"
+
+
 @contextmanager
 def _running(program: str, port: int, directory: Path, commands: int, answers: int) -> Iterator[None]:
-    rules = f"MAP *.test 127.0.0.1:{port}, MAP * ~NOTFOUND"
     with subprocess.Popen(
         # A shell, because the descriptors have to be these two.
         ["bash", "-c", f'exec "$@" 3<&{commands} 4>&{answers}', "bash", program]
-        + [*FLAGS, f"--user-data-dir={directory}/profile", f"--host-resolver-rules={rules}"],
+        + [*FLAGS, f"--user-data-dir={directory}/profile", resolver_rules(port)],
         pass_fds=(commands, answers),
         env={**os.environ, "HOME": str(directory), "TMPDIR": str(directory)},
         process_group=0,

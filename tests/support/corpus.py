@@ -143,8 +143,11 @@ async def fill(hosting: Hosting) -> None:
                     named_index=str(site["index"]) if "index" in site else None,
                     named_not_found=str(site["not_found"]) if "not_found" in site else None,
                     previews="private" if site.get("previews") == "private" else "public",
+                    meta={"widget": True} if site.get("tagged") else {},
                 )
             )
+        if isinstance(widget := site.get("widget"), dict):
+            await hosting.widget(**{"domain": domain, **widget})
     compressor = Compressor(hosting.metadata, hosting.blobs, hosting.node)
     await compressor.work()
     for domain, site in sites().items():

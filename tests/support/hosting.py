@@ -12,7 +12,7 @@ from contextlib import AbstractAsyncContextManager, asynccontextmanager, context
 from dataclasses import dataclass, field
 from pathlib import Path
 from ssl import SSLContext
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 from server.doors.http1 import DEADLINES, Phase
 from server.doors.journal import Journal
@@ -25,8 +25,12 @@ from storage.memory import MemoryBlobs, MemoryMetadata
 from storage.metadata import MetadataStore
 from storage.models import Blob, Deployment, Millis, Mode, NewDeployment, NewSite, NewSpace, Site
 from storage.sql import migrate, open_sql
+from storage.widgets import NewWidget, Widget
 
+WORKSPACE = "workspace_test"
+WIDGET_HOST = "widget.test"
 NOW = 1_790_000_000  # Mon, 21 Sep 2026 14:13:20 GMT: the time at every test's edge
+LOOK = {"color": "#0a7d5a", "position": "bottom-right", "size": "medium", "edge_glow": False}
 
 
 class Clock:
@@ -66,10 +70,8 @@ class Hosting:
     async def publish(self, space: str, files: Mapping[str, bytes], *, delete: tuple[str, ...] = ()) -> str:
         """Put files into a space (made if it is new); its id."""
         if space not in self.spaces:
-            await self.metadata.put_workspace("workspace_test", "test")
-            self.spaces[space] = (
-                await self.metadata.create_space(NewSpace(workspace_id="workspace_test", name=space))
-            ).id
+            await self.metadata.put_workspace(WORKSPACE, "test")
+            self.spaces[space] = (await self.metadata.create_space(NewSpace(workspace_id=WORKSPACE, name=space))).id
         stored = {path: await self.store(content) for path, content in files.items()}
         await self.metadata.put_files(self.spaces[space], stored, delete=delete)
         return self.spaces[space]
@@ -94,10 +96,23 @@ class Hosting:
     async def store(self, content: bytes) -> Blob:
         return await self.blobs.put(one_chunk(content))
 
-    async def site(self, domain: str, files: Mapping[str, bytes], **options: str) -> Site:
+    async def widget(self, site_id: str, domain: str, business_name: str = "Ember & Oak", **settings: Any) -> Widget:
+        """A configuration of the Sites API."""
+        await self.metadata.put_workspace(WORKSPACE, "test")
+        return await self.metadata.create_widget(
+            NewWidget(
+                workspace_id=WORKSPACE,
+                site_id=site_id,
+                domain=domain,
+                business_name=business_name,
+                settings={"appearance": LOOK, "language": "en", **settings},
+            )
+        )
+
+    async def site(self, domain: str, files: Mapping[str, bytes], **options: Any) -> Site:
         """A site on a space of its own."""
         space_id = await self.publish(domain, files)
-        return await self.metadata.create_site(NewSite(space_id=space_id, domain=domain, **options))  # type: ignore[arg-type]
+        return await self.metadata.create_site(NewSite(space_id=space_id, domain=domain, **options))
 
 
 Fill: TypeAlias = Callable[[Hosting], Awaitable[None]]
@@ -107,14 +122,7 @@ CACHE_BYTES = 16 * 1024 * 1024
 
 def new_edge(hosting: Hosting, cache_bytes: int = CACHE_BYTES) -> Edge:
     """One more edge over the same stores, that has seen nothing yet."""
-    return Edge(
-        hosting.metadata,
-        hosting.blobs,
-        hosting.node,
-        cache_bytes=cache_bytes,
-        clock=hosting.clock,
-        previews=PREVIEWS,
-    )
+    return _edge(hosting.metadata, hosting.blobs, hosting.clock, hosting.node, cache_bytes)
 
 
 @asynccontextmanager
@@ -122,18 +130,14 @@ async def memory_hosting(cache_bytes: int = CACHE_BYTES) -> AsyncIterator[Hostin
     """One on the shipped fakes."""
     clock, node = Clock(), LatestRevision()
     metadata = MemoryMetadata(clock=clock.millis, announce=node.raise_revision)
-    blobs = MemoryBlobs()
-    edge = Edge(metadata, blobs, node, cache_bytes=cache_bytes, clock=clock, previews=PREVIEWS)
-    yield Hosting(metadata, blobs, edge, clock, node)
+    yield _hosting(metadata, MemoryBlobs(), clock, node, cache_bytes)
 
 
 @asynccontextmanager
 async def file_hosting(directory: Path, cache_bytes: int = CACHE_BYTES) -> AsyncIterator[Hosting]:
     """One whose blobs are files in a new directory; the rest is as in `memory_hosting`."""
     async with memory_hosting(cache_bytes) as hosting:
-        hosting.blobs = LocalBlobs(directory)
-        hosting.edge = new_edge(hosting, cache_bytes)
-        yield hosting
+        yield _hosting(hosting.metadata, LocalBlobs(directory), hosting.clock, hosting.node, cache_bytes)
 
 
 @asynccontextmanager
@@ -142,12 +146,29 @@ async def sql_hosting(url: str, directory: Path, cache_bytes: int = CACHE_BYTES)
     clock, node = Clock(), LatestRevision()
     await migrate(url)
     metadata = await open_sql(url, clock=clock.millis, announce=node.raise_revision)
-    blobs = LocalBlobs(directory)
-    edge = Edge(metadata, blobs, node, cache_bytes=cache_bytes, clock=clock, previews=PREVIEWS)
     try:
-        yield Hosting(metadata, blobs, edge, clock, node)
+        yield _hosting(metadata, LocalBlobs(directory), clock, node, cache_bytes)
     finally:
         await metadata.close()
+
+
+def _hosting(
+    metadata: MetadataStore, blobs: BlobStore, clock: Clock, node: LatestRevision, cache_bytes: int
+) -> Hosting:
+    return Hosting(metadata, blobs, _edge(metadata, blobs, clock, node, cache_bytes), clock, node)
+
+
+def _edge(metadata: MetadataStore, blobs: BlobStore, clock: Clock, node: LatestRevision, cache_bytes: int) -> Edge:
+    return Edge(
+        metadata,
+        blobs,
+        node,
+        cache_bytes=cache_bytes,
+        clock=clock,
+        previews=PREVIEWS,
+        widget_hosts=[WIDGET_HOST],
+        widget_base=f"//{WIDGET_HOST}",
+    )
 
 
 @contextmanager
