@@ -17,6 +17,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from server.edge.explain import explain
+from server.edge.preview_access import NO_PREVIEWS
 from storage.models import Site
 from tests.fuzz.budget import PROFILE, SECONDS, check_form, repeat
 from tests.support.hosting import Hosting, in_thread, memory_hosting
@@ -96,7 +97,9 @@ class Host:
             name, _, value = line.partition(": ")
             headers.append((name.lower().encode(), value.encode()))
         stores = self.hosting.metadata, self.hosting.blobs
-        told = self.run(explain(*stores, self.site.id, "GET", target.encode(), headers, self.hosting.clock.now))
+        told = self.run(
+            explain(*stores, NO_PREVIEWS, self.site.id, "GET", target.encode(), headers, self.hosting.clock.now)
+        )
         return told.status, [(header.name, header.value) for header in told.headers]
 
 
