@@ -203,8 +203,14 @@ async def test_a_crash_is_made_good(task: Task, children_run: Callable[[str], No
 
 
 def test_a_task_arrives_as_it_was(tmp_path: Path) -> None:
-    whole = Task(settings=Settings(data_dir=tmp_path), root_key_hash="abc", token_secrets=("s" * 32,), slot=3)
+    whole = Task(
+        settings=Settings(data_dir=tmp_path),
+        root_key_hash="abc",
+        token_secrets=("s" * 32,),
+        preview_keys=(b"\x00\xff",),
+        slot=3,
+    )
     assert Task.load(whole.dump()) == whole
     part = compressor(whole)
     assert Task.load(part.dump()).compress
-    assert part.token_secrets == ()
+    assert (part.token_secrets, part.preview_keys) == ((), ())

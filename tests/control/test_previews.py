@@ -161,8 +161,8 @@ async def test_a_switch(api: Api) -> None:
 
 
 def test_what_a_site_takes_that_says_nothing() -> None:
-    fields = SiteFields.model_validate({})
-    assert (fields.previews, fields.skew_protection) == ("public", True)
+    given = SiteFields.model_validate({})
+    assert (given.previews, given.skew_protection) == ("public", True)
 
 
 # Why

@@ -17,9 +17,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from server.edge.explain import explain
+from server.edge.preview_access import NO_PREVIEWS
 from storage.models import Site
 from tests.fuzz.budget import PROFILE, SECONDS, check_form, repeat
-from tests.support.hosting import PREVIEWS, Hosting, in_thread, memory_hosting
+from tests.support.hosting import Hosting, in_thread, memory_hosting
 from tests.support.texts import header_files, redirect_files
 from tests.support.wire import Answer, Wire
 
@@ -97,7 +98,7 @@ class Host:
             headers.append((name.lower().encode(), value.encode()))
         stores = self.hosting.metadata, self.hosting.blobs
         told = self.run(
-            explain(*stores, PREVIEWS, self.site.id, "GET", target.encode(), headers, self.hosting.clock.now)
+            explain(*stores, NO_PREVIEWS, self.site.id, "GET", target.encode(), headers, self.hosting.clock.now)
         )
         return told.status, [(header.name, header.value) for header in told.headers]
 
