@@ -282,7 +282,7 @@ async def test_a_process_without_descriptors_refuses_and_goes_on(
             raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
 
         with monkeypatch.context() as patch:
-            patch.setattr(sendfile.os, "dup", fail)
+            patch.setattr(os, "dup", fail)
             patch.setattr(hosting.blobs, "open", Mock(side_effect=Unavailable("no descriptor is left")))
             peer.send(GET + SMALL)
             assert (await peer.answer())[0] == 503
