@@ -173,8 +173,8 @@ class LocalReader:
         return True
 
     async def fetch(self, start: int, stop: int) -> None:
-        copy = os.dup(self.fileno())  # the reader may be closed meanwhile, and its number given to another file
-        with suppress(Unavailable):
+        with suppress(Unavailable), _medium():
+            copy = os.dup(self.fileno())  # the reader may be closed meanwhile, and its number given to another file
             await _run_to_end(_touch, copy, start, stop)
 
     def close_nowait(self) -> None:

@@ -16,31 +16,27 @@ from typing import Any
 from weakref import ref
 
 from server.doors.head import parse_header_lines
-from server.doors.http1 import render_head
-from server.doors.journal import Journal, Moment, Tally
+from server.doors.journal import Journal
 from server.doors.quick import QuickReader
+from server.doors.tables import Answer, Table, Tables
 from server.edge.cache import Entry
-from server.edge.codings import Coding, acceptable
 from server.edge.conditions import finish
 from server.edge.decision import normal_host
 from server.edge.edge import Edge
-from server.edge.path_index import PathIndex
 from server.edge.paths import decode_path, encode_path
-from server.edge.request import Refusal, Request
+from server.edge.request import MAX_TARGET_BYTES, Refusal, Request
 from server.edge.response import Representation, Response
 from server.memo import Memo
-from storage.models import HostedSite
 
-SMALL_BODY_BYTES = 32 * 1024  # below, one piece is cheaper to write than two
 MAX_PATH_CHARACTERS = 1024  # of a request that is kept
 MAX_SENDER_BYTES = 4096  # of the lines of a sender who is kept
 MAX_SENDER_LINES = 90  # with those that are cut out, fewer than `server.doors.head` allows
 MAX_SENDERS_BYTES = 8 * 1024 * 1024
-MAX_TABLES_BYTES = 16 * 1024 * 1024
+MAX_HOSTS_BYTES = 16 * 1024 * 1024
 NO_ANSWERS: Mapping[bytes, Any] = MappingProxyType({})
-ANSWER_OVERHEAD = 900  # measured: an answer's objects, beside its texts
 SENDER_OVERHEAD = 700
-TABLE_OVERHEAD = 2600  # with the answer that is our own page for what is missing
+HOST_OVERHEAD = 1000  # with what is left of a table that was given up
+MAX_LINE_BYTES = len(b"GET  HTTP/1.1") + MAX_TARGET_BYTES  # a longer one is refused
 
 # A line whose path has nothing to decode; and its query.
 _PLAIN_LINE = re.compile(rb"GET (/[A-Za-z0-9/._~!$&'()*+,;=:@-]*+)(\?[!\"$-~]*+)?+ HTTP/1\.1")
@@ -83,62 +79,6 @@ _READ = {
         b"User-Agent",
     )
 }
-
-
-class Answer:
-    """What one request line gets: all of it but the time.
-
-    `unchanged` is its 304, for who has `etag`. Who asks for the same path with a query gets it too, unless it
-    `repeats_query`.
-    """
-
-    __slots__ = (
-        "around", "body", "entry", "etag", "head", "log", "moment", "repeats_query", "tally", "unchanged", "whole"
-    )  # fmt: skip
-
-    def __init__(self, entry: Entry, response: Response, log: bytes, around: tuple[bytes, bytes], site_id: str) -> None:
-        """`log` is what the log says of it, `around` what that has before and behind the target."""
-        assert isinstance(response.body, bytes)
-        self.entry = entry
-        self.head = render_head(response)
-        self.body = response.body
-        self.log = log
-        self.around = around
-        self.tally = Tally(site_id, response.status, len(response.body), remembered=True)
-        self.etag: bytes | None = None
-        self.unchanged: Answer | None = None
-        self.repeats_query = False
-        self.moment: Moment | None = None
-        self.whole = b""  # of this moment; without the body if that is large, which is then written behind it
-
-    def renew(self, moment: Moment) -> None:
-        """Make it one of this second."""
-        self.moment = moment
-        body = self.body if len(self.body) <= SMALL_BODY_BYTES else b""
-        self.whole = b"%b%b\r\n%b" % (self.head, moment.date, body)
-
-    @property
-    def size(self) -> int:
-        """Bytes that it takes without its body, and with the copy of it that is made for each second."""
-        copied = len(self.body) if len(self.body) <= SMALL_BODY_BYTES else 0
-        unchanged = self.unchanged.size if self.unchanged is not None else 0
-        return ANSWER_OVERHEAD + 2 * len(self.head) + 2 * len(self.log) + copied + unchanged
-
-
-class Table:
-    """The answers of one version of a site to senders who accept the same codings.
-
-    `index` tells what is missing, and `missing` has what is shown then, by the error page's name.
-    """
-
-    __slots__ = ("accept_encoding", "answers", "index", "missing", "site")
-
-    def __init__(self, site: HostedSite, accept_encoding: str | None) -> None:
-        self.site = site
-        self.accept_encoding = accept_encoding
-        self.answers: dict[bytes, Answer] = {}
-        self.index: ref[PathIndex] | None = None  # the edge decides how many are kept
-        self.missing: dict[str | None, Answer] = {}
 
 
 class Sender:
@@ -217,10 +157,10 @@ class Answers:
         self._senders: Memo[bytes, Sender] = Memo(MAX_SENDERS_BYTES)
         self._reader = QuickReader()
         self._revision = -1  # that _current is of
-        self._current: Memo[tuple[str, str | None, str | None], Table] = Memo(MAX_TABLES_BYTES)
-        self._tables: Memo[tuple[str, int, frozenset[Coding]], Table] = Memo(MAX_TABLES_BYTES)
+        self._current: Memo[tuple[str, str | None, str | None], Table] = Memo(MAX_HOSTS_BYTES)
+        self._tables = Tables(edge.cache)
         # Of those who say their origin where that matters. Anybody can make up many, and should push out nobody else.
-        self._tables_by_origin: Memo[tuple[str, int, frozenset[Coding], str], Table] = Memo(MAX_TABLES_BYTES // 4)
+        self._tables_by_origin = Tables(edge.cache, MAX_TABLES_BYTES // 4)
 
     def meet(self, lines: bytes, last: Sender) -> tuple[Sender, bytes] | None:
         """Whose header lines these are, from `cut_conditions`, and what the log says of him; None if the door is not
@@ -231,8 +171,8 @@ class Answers:
         sender = last if lines == last.lines else self._senders.get(lines)
         if sender is None:
             sender = self._read_sender(lines)
-            if sender is None:
-                return None
+            if sender is None or self.settle(sender) is None:
+                return None  # nor is it kept: of hosts that nobody has there is no end
             self._keep_sender(sender)
         if cookie is not None and not is_text(cookie):
             return None
@@ -247,7 +187,7 @@ class Answers:
             referer = settled.referer or b""
         elif settled.referer is not None or not is_text(referer):
             return None
-        return settled, self.journal.format.sender(settled.authority, referer.strip(b" "), user_agent.strip(b" "))
+        return settled, self.journal.format.sender(settled.authority, referer.strip(b" \t"), user_agent.strip(b" \t"))
 
     def _keep_sender(self, sender: Sender) -> None:
         if len(sender.lines) <= MAX_SENDER_BYTES:
@@ -257,14 +197,15 @@ class Answers:
         """`sender` with its table brought up to the edge's revision, or who takes its place where its host has come to
         be at another domain; None if that is not known here yet."""
         revision = self.edge.revision
-        if sender.revision == revision:
+        known = sender.table
+        if sender.revision == revision and known is not None and not known.retired:
             return sender
         if revision < 0:
             return None
         table = self._current_table(sender, revision)
         if table is None:
             return None
-        if sender.table is not None and sender.table.site.domain != table.site.domain:
+        if known is not None and known.site.domain != table.site.domain:
             # Connections that go on with the old one have not been noted as visitors of this site.
             sender = sender.again()
             self._keep_sender(sender)
@@ -279,19 +220,19 @@ class Answers:
             self._current.clear()
         key = sender.host, sender.accept_encoding, sender.origin
         table = self._current.get(key)
-        if table is None:
+        if table is None or table.retired:
             site = self.edge.find_site_nowait(sender.host, sender.origin)
             if site is None:
                 return None
             table = self._table(site, sender.accept_encoding, sender.origin)
             texts = len(sender.accept_encoding or "") + len(sender.origin or "")
-            self._current.keep(key, table, TABLE_OVERHEAD + 2 * texts)
+            self._current.keep(key, table, HOST_OVERHEAD + 2 * texts)
         return table
 
     def find_unlisted(self, table: Table, line: bytes) -> Answer | None:
         """What answers a line that has a query which does not matter, or whose path is missing."""
         found = _PLAIN_LINE.fullmatch(line)
-        if found is None:
+        if found is None or len(line) > MAX_LINE_BYTES:
             return None
         path, query = found.groups()
         if query is not None:
@@ -372,15 +313,8 @@ class Answers:
         return Answer(entry, response, around[0] + log_format.target(target) + around[1], around, site_id)
 
     def _table(self, site: HostedSite, accept_encoding: str | None, origin: str | None) -> Table:
-        key = site.key, site.version, acceptable(accept_encoding)
-        table = self._tables.get(key) if origin is None else self._tables_by_origin.get((*key, origin))
-        if table is None:
-            table = Table(site, accept_encoding)
-            if origin is None:
-                self._tables.keep(key, table, TABLE_OVERHEAD)
-            else:
-                self._tables_by_origin.keep((*key, origin), table, TABLE_OVERHEAD + len(origin))
-        return table
+        tables = self._tables if origin is None else self._tables_by_origin
+        return tables.of(site, accept_encoding, origin)
 
     def _read_sender(self, lines: bytes) -> Sender | None:
         """The meaning of header lines that ask for nothing unusual."""

@@ -16,11 +16,12 @@ import logging
 from collections.abc import Mapping
 from dataclasses import replace
 
-from server.doors.answers import MAX_SENDER_BYTES, NOBODY, SMALL_BODY_BYTES, Answer, Answers, cut_conditions, is_text
+from server.doors.answers import MAX_SENDER_BYTES, NOBODY, Answers, cut_conditions, is_text
 from server.doors.head import Head
 from server.doors.http1 import DEADLINES, EdgeProtocol, Phase, render_head
 from server.doors.journal import Asked, Journal
 from server.doors.sendfile import Transfer
+from server.doors.tables import SMALL_BODY_BYTES, Answer
 from server.edge.edge import Edge
 from server.edge.request import Refusal, Request, read_request, split_target
 from server.edge.response import Parts, Response, Span
@@ -97,15 +98,18 @@ class FastProtocol(EdgeProtocol):
             assert sender.table is not None, "a settled sender has one"
             if sender.table.site is not self._site:
                 self.visit(sender.table.site)
-            self._sender, self._sender_log = sender, log
-            self._lines = lines if len(lines) <= MAX_SENDER_BYTES else b"\r"
-        return self._answer_line(data[:end], etag)
+            self._sender, self._lines, self._sender_log = sender, lines, log
+        answered = self._answer_line(data[:end], etag)
+        if len(lines) > MAX_SENDER_BYTES:  # too much to keep for each connection
+            self._sender, self._lines = NOBODY, b""
+        return answered
 
     def _answer_line(self, line: bytes, etag: bytes | None) -> bool:
         """Answer a request line, and the validator behind it, from the sender's table, which is up to date, if there is
         an answer in it."""
         table = self._sender.table
-        if table is None:
+        if table is None or table.retired:
+            self._sender = NOBODY  # who is met again gets another
             return False
         answer = table.answers.get(line)
         own = answer is not None
@@ -152,17 +156,20 @@ class FastProtocol(EdgeProtocol):
         if found is None:
             return super()._serve(head, keep_alive=keep_alive)
         asked, response, reader = found
+        try:
+            transfer = None if reader is None else Transfer(self.transport, reader, _span(response), self._end_span)
+        except OSError:  # the process has no descriptor left
+            return super()._serve(head, keep_alive=keep_alive)
         self._head = None
         last = not keep_alive or not head.keep_alive or self._last or (self._half_closed and not self._buffer)
         start = b"%b%b\r\n" % (render_head(response), b"connection: close\r\n" if last else b"")
-        if reader is None:
+        if transfer is None:
             assert isinstance(response.body, bytes)
             self.transport.write(start + response.body)
             size = len(response.body)
             self.journal.note_answer(self.loop, self._peer, asked, response.status, size, response.site_id)
         else:
             self.transport.write(start)
-            transfer = Transfer(self.transport, reader, _span(response), self._end_span)
             if not self._send_span(_Sending(asked, response, transfer, last)):
                 return False
         if last:

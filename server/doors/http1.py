@@ -285,7 +285,8 @@ class EdgeProtocol(HttpToolsProtocol):
     def visit(self, site: HostedSite) -> None:
         """Note whose site the request is for that is answered now."""
         self._site = site
-        self.edge.visits.add(site, self)
+        if self in self.connections:  # a task may learn it when the client has left
+            self.edge.visits.add(site, self)
 
     def site_gone(self, domains: Collection[str]) -> None:
         """End at once; what is being answered has a moment to finish, and all the time it needs if it is of a site

@@ -37,6 +37,7 @@ class Transfer:
         span: Span,
         ended: Callable[[Exception | None], None],
     ) -> None:
+        """Raises OSError where no descriptor is to be had; the reader is closed then too."""
         self.sent = 0  # bytes
         self._loop = asyncio.get_running_loop()
         self._transport = transport
@@ -44,7 +45,11 @@ class Transfer:
         self._position, self._stop = span.start, span.stop
         self._ended = ended
         # Our own, so that it is never the number of another visitor's connection, whatever becomes of the transport.
-        self._socket = os.dup(transport.get_extra_info("socket").fileno())
+        try:
+            self._socket = os.dup(transport.get_extra_info("socket").fileno())
+        except OSError:
+            reader.close_nowait()
+            raise
         self._watching = False
         self._fetching: asyncio.Task[None] | None = None
         self._at_hand = span.start  # up to where there is no disk to wait for

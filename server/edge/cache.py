@@ -82,7 +82,7 @@ class Entry:
         self.cost = cost  # bytes
         self.kept = False  # in the cache, now
         self.used = False
-        self.listed: list[tuple[MutableMapping[Any, Any], Hashable]] = []
+        self.listed: list[tuple[MutableMapping[Any, Any], Hashable, int]] = []  # table, key, size in bytes
 
 
 class _Body:
@@ -167,10 +167,19 @@ class ResponseCache:
         if not entry.kept:
             return
         table[key] = value
-        entry.listed.append((table, key))
+        entry.listed.append((table, key, size))
         entry.cost += size
         self._size += size
         self._make_room()
+
+    def delist(self, entry: Entry, table: MutableMapping[Any, Any]) -> None:
+        """Charge nothing more to `entry` for what it has in `table`, which is given up; again is harmless."""
+        if not entry.kept:
+            return
+        freed = sum(size for other, _, size in entry.listed if other is table)
+        entry.listed = [listing for listing in entry.listed if listing[0] is not table]
+        entry.cost -= freed
+        self._size -= freed
 
     @property
     def size(self) -> int:
@@ -203,7 +212,7 @@ class ResponseCache:
             return
         entry.kept = False
         self._size -= entry.cost
-        for table, name in entry.listed:
+        for table, name, _ in entry.listed:
             table.pop(name, None)
         if (digest := _digest_of_body(entry.value)) is not None:
             body = self._bodies[digest]

@@ -8,10 +8,12 @@ from contextlib import asynccontextmanager
 
 import pytest
 
-from server.doors import answers
+from server.doors.answers import MAX_SENDER_BYTES
 from server.doors.journal import MAX_NOTES, Journal, Tally
+from server.doors.tables import SMALL_BODY_BYTES
 from server.edge import library as library_module
 from server.edge.library import MISSES_BEFORE_INDEX
+from server.edge.request import MAX_TARGET_BYTES
 from storage.models import SitePatch
 from tests.support.hosting import NOW, Hosting, memory_hosting, served
 
@@ -19,7 +21,7 @@ BROWSER = "User-Agent: Mozilla/5.0\r\nAccept: text/html\r\nAccept-Encoding: gzip
 FILES = {
     "index.html": b"home",
     "page.html": b"page",
-    "large.js": b"y" * (answers.SMALL_BODY_BYTES + 1),
+    "large.js": b"y" * (SMALL_BODY_BYTES + 1),
     "docs/index.html": b"docs",
     "404.html": b"lost",
     "docs/404.html": b"lost in the docs",
@@ -153,6 +155,38 @@ async def test_rules_decide_about_what_is_missing(slowly: list[bytes]) -> None:
         assert slowly == []
         assert (await client.get("/old/x"))[0] == 302
         assert slowly == [b"/old/x"]
+
+
+async def test_targets_that_are_too_long_are_refused_by_this_door_too(slowly: list[bytes]) -> None:
+    for target, usual in (("/page?", 200), ("/none/", 404)):
+        async with connected() as (hosting, client):
+            for number in range(MISSES_BEFORE_INDEX):
+                await client.get(f"/none/{number}")
+            await asyncio.gather(*hosting.edge._library._indexing)
+            for _ in range(3):
+                await client.get("/page")
+            del slowly[:]
+            assert (await client.get(target.ljust(MAX_TARGET_BYTES, "x")))[0] == usual
+            assert slowly == []
+            status, head, _ = await client.get(target.ljust(MAX_TARGET_BYTES + 1, "x"))
+            assert (status, b"connection: close" in head) == (414, True)
+
+
+async def test_a_head_is_answered_when_all_of_it_is_there(slowly: list[bytes]) -> None:
+    """Also where the lines were so many that they are not kept."""
+    async with connected() as (_, client):
+        cookie = f"Cookie: {'x' * MAX_SENDER_BYTES}"
+        for _ in range(3):
+            assert (await client.get("/page", cookie))[2] == b"page"
+        request = f"GET /page HTTP/1.1\r\nHost: a.test\r\n{BROWSER}{cookie}\r\n\r\n".encode()
+        for end in (request.find(b"\n"), request.find(b"\n") + 1, len(request) - 2, len(request) - 1):
+            client.writer.write(request[:end])
+            with pytest.raises(TimeoutError):
+                async with asyncio.timeout(0.02):
+                    await client.reader.read(1)
+            client.writer.write(request[end:])
+            assert (await client.answer())[::2] == (200, b"page")
+        assert slowly == [b"/page"]
 
 
 async def test_each_change_is_seen_by_the_next_request() -> None:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import os
+import socket
+import struct
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -12,7 +14,7 @@ import pytest
 
 from server.doors import http1
 from storage.models import SitePatch
-from tests.support.connections import Peer, until_unconnected
+from tests.support.connections import Peer, protocols, until, until_all_are_closed, until_unconnected
 from tests.support.hosting import Hosting, file_hosting, memory_hosting, served
 
 BIG = os.urandom(1024) * (24 * 1024)  # more than sockets buffer, and than the edge keeps
@@ -166,3 +168,19 @@ async def test_a_client_whose_host_comes_to_another_domain(tmp_path: Path) -> No
             await hosting.metadata.delete_site(exact.id)
             await hosting.edge.follower.poll()
             assert await one.rest() == await two.rest() == b""
+
+
+async def test_who_has_left_before_the_site_is_known_is_not_noted(tmp_path: Path) -> None:
+    async with two_sites(tmp_path) as (hosting, _, port):
+        peer = await Peer.connect(port)
+        async with hosting.edge.follower._lock:  # a store that takes its time
+            hosting.node.revision += 1
+            peer.send(get("a.txt"))
+            await until(lambda: any(protocol.cycle is not None for protocol in protocols()))
+            sock = peer.writer.get_extra_info("socket")
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))  # a reset
+            await peer.close()
+            await until_all_are_closed()
+            hosting.node.revision -= 1
+        await until(lambda: len(asyncio.all_tasks()) == 2)  # this test's, and the server's
+        assert not hosting.edge.visits

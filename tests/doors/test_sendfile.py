@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import os
 import socket
 import struct
@@ -10,12 +11,14 @@ from collections import Counter
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
+from unittest.mock import Mock
 
 import pytest
 
 from server.doors import fast, sendfile
 from server.doors.http1 import DEADLINES, MAX_PIPELINED_BYTES, Phase
 from server.doors.journal import Journal, Tally
+from storage.errors import Unavailable
 from storage.local import LocalReader
 from tests.support.connections import Peer, connection, until, until_all_are_closed, until_unconnected
 from tests.support.hosting import Hosting, digest_of, file_hosting, served
@@ -268,6 +271,24 @@ async def test_a_file_that_is_gone(tmp_path: Path, caplog: pytest.LogCaptureFixt
         peer.send(GET)
         assert (await peer.answer())[0] == 500
         caplog.clear()
+
+
+async def test_a_process_without_descriptors_refuses_and_goes_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with connected(tmp_path) as (hosting, peer, _):
+
+        def fail(*_: object) -> None:
+            raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
+
+        with monkeypatch.context() as patch:
+            patch.setattr(os, "dup", fail)
+            patch.setattr(hosting.blobs, "open", Mock(side_effect=Unavailable("no descriptor is left")))
+            peer.send(GET + SMALL)
+            assert (await peer.answer())[0] == 503
+            assert await peer.answer() == (200, b"0123456789")
+        peer.send(GET)
+        assert await peer.answer() == (200, BIG)
 
 
 async def test_what_has_to_come_from_the_disk_is_fetched_elsewhere(

@@ -130,6 +130,24 @@ def test_an_entry_leaves_the_tables_that_it_is_in() -> None:
     assert cache.size <= 20_000
 
 
+def test_what_a_table_had_that_is_given_up_is_no_longer_charged() -> None:
+    cache = ResponseCache(20_000)
+    cache.put("a", body(1))
+    entry, tables = cache.find("a"), [dict[int, str](), dict[int, str]()]
+    assert entry is not None
+    before = cache.size
+    for table in tables:  # which are equal
+        for key in range(3):
+            cache.enlist(entry, table, key, "answer", 100)
+    for _ in range(2):
+        cache.delist(entry, tables[0])
+        assert cache.size == before + 300
+    cache.put("a", body(2))
+    cache.delist(entry, tables[1])
+    assert cache.size == before
+    assert tables[1] == {}
+
+
 def test_nothing_is_charged_to_an_entry_that_is_not_kept() -> None:
     cache = ResponseCache(20_000)
     cache.put("a", body(1))
