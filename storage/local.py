@@ -173,7 +173,7 @@ class LocalReader:
         return True
 
     async def fetch(self, start: int, stop: int) -> None:
-        with suppress(Unavailable), _medium():
+        with suppress(Unavailable), medium(_WHAT):
             copy = os.dup(self.fileno())  # the reader may be closed meanwhile, and its number given to another file
             await _run_to_end(_touch, copy, start, stop)
 

@@ -18,7 +18,7 @@ from weakref import ref
 from server.doors.head import parse_header_lines
 from server.doors.journal import Journal
 from server.doors.quick import QuickReader
-from server.doors.tables import Answer, Table, Tables
+from server.doors.tables import MAX_TABLES_BYTES, Answer, Table, Tables
 from server.edge.cache import Entry
 from server.edge.conditions import finish
 from server.edge.decision import normal_host
@@ -27,6 +27,7 @@ from server.edge.paths import decode_path, encode_path
 from server.edge.request import MAX_TARGET_BYTES, Refusal, Request
 from server.edge.response import Representation, Response
 from server.memo import Memo
+from storage.models import HostedSite
 
 MAX_PATH_CHARACTERS = 1024  # of a request that is kept
 MAX_SENDER_BYTES = 4096  # of the lines of a sender who is kept

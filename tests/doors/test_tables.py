@@ -6,15 +6,13 @@ import pytest
 
 from server.doors import tables
 from server.doors.tables import TABLE_OVERHEAD
-from tests.doors.test_fast import connected, read, slowly
-
-__all__ = ["read", "slowly"]
+from tests.doors.test_fast import connected
 
 
 @pytest.fixture
 def room_for_two(monkeypatch: pytest.MonkeyPatch) -> None:
     make = tables.Tables.__init__
-    monkeypatch.setattr(tables.Tables, "__init__", lambda self, cache: make(self, cache, 2 * TABLE_OVERHEAD + 200))
+    monkeypatch.setattr(tables.Tables, "__init__", lambda self, cache, _=0: make(self, cache, 2 * TABLE_OVERHEAD + 200))
 
 
 @pytest.mark.usefixtures("room_for_two")

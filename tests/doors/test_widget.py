@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import pytest
 
-from server.doors import answers
+from server.doors import answers, tables
 from server.edge import sessions
 from storage.widgets import Widget
 from tests.doors.test_fast import connected
@@ -156,7 +156,7 @@ async def test_sessions_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
 async def test_made_up_origins_push_out_nobody(
     slowly: list[bytes], read: list[bytes], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(answers, "MAX_TABLES_BYTES", 4 * answers.TABLE_OVERHEAD)
+    monkeypatch.setattr(answers, "MAX_TABLES_BYTES", 4 * tables.TABLE_OVERHEAD)
     async with connected() as (hosting, client):
         await hosting.widget("aaaaaaaa", "a.test")
         for _ in range(4):
