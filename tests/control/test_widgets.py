@@ -206,6 +206,9 @@ async def test_what_fails_validation_is_named(api: Api) -> None:
     for site_id in ("short", "UPPERCASE", "with-dash", "x" * 33, ""):
         refused(await api.post("/v1/sites", {**EMBER, "site_id": site_id}), 400, "BAD_REQUEST", "site_id")
     refused(await api.post("/v1/sites", {}), 400, "BAD_REQUEST", "business_name", "domain")
+    large = [{name: ["/" + "x" * 255] * 100} for name in ("restricted_topics", "enabled_pages", "disabled_pages")]
+    made = [data_of(await patch(api, "another1", fields)) for fields in large[:2]][-1]
+    refused(await patch(api, "another1", large[2]), 400, "BAD_REQUEST", "body")
     assert data_of(await api.get("/v1/sites")) == [made]
 
 
