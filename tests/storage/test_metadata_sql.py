@@ -23,7 +23,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection, create_async_engine
 
 from storage.errors import Conflict, Corrupt, Invalid, OutOfSpace, QuotaExceeded, StorageError, Unavailable
 from storage.models import NewDeployment, NewSite, NewSpace
-from storage.sql import SqlMetadata, edge, engines, migrate, open_sql, variants
+from storage.sql import SqlMetadata, edge, engines, migrate, open_sql, previews, skew, variants
 from storage.sql.engines import parse_url
 from storage.sql.tables import HEAD, files, metadata, workspace_blobs
 from storage.widgets import NewWidget, SecretKind
@@ -280,8 +280,10 @@ async def test_sqlite_keeps_what_it_has_acknowledged(sqlite_url: str) -> None:
 
 async def test_what_is_asked_often_scans_no_table(sqlite_url: str) -> None:
     connection = sqlite3.connect(sqlite_url.removeprefix("sqlite:///"))
-    background = (variants._UNCODED, variants._SPACES)
-    for statement in (edge._SITES.params(domains=["a", "b"]), edge._FILES["sqlite"], edge._CHANGES, *background):
+    background = (variants._UNCODED, variants._SPACES, skew._OVER)
+    shown = (previews._BY_DOMAIN, previews._BY_ID, previews._FILES)
+    sites = edge._SITES.params(domains=["a", "b"])
+    for statement in (sites, edge._FILES["sqlite"], edge._CHANGES, *shown, *background):
         query = str(statement.compile(dialect=sqlite.dialect(), compile_kwargs={"render_postcompile": True}))
         plan = connection.execute(f"EXPLAIN QUERY PLAN {query}", ["[]"] * query.count("?")).fetchall()
         steps = [str(row[3]) for row in plan]
