@@ -106,7 +106,8 @@ class Purger:
         # Imported here: a server that has no such sites has no use for it.
         from server.revocation import read_providers, revoke_all
 
-        before: tuple[Outcome, ...] = purge.outcomes or ("pending",) * len(connections)
+        pending: Outcome = "pending"
+        before = purge.outcomes or (pending,) * len(connections)
         after = await revoke_all(self._providers or read_providers(), connections, before)
         for connection, outcome in zip(connections, after, strict=True):
             if outcome.reason:

@@ -96,7 +96,8 @@ def _prepare(settings: Settings) -> tuple[str, tuple[str, ...]]:
     directory = settings.data_dir
     secret = settings.root_key.get_secret_value() if settings.root_key else _make_key(directory / ROOT_KEY_FILE)
     _make_key(directory / LINK_KEY_FILE, secrets.token_hex)
-    _made(settings.credential_keys_file, lambda: make_keys(settings.credential_keys_file))
+    keys = settings.credential_keys_file
+    _made(keys, lambda: make_keys(keys), "put back what it was: without its keys, sites' credentials are lost")
     given = tuple(each.get_secret_value() for each in settings.token_secrets or ())
     path = directory / TOKEN_SECRETS_FILE
     token_secrets = given or _made(path, lambda: make_token_secrets(path))
@@ -112,14 +113,14 @@ def _make_key(path: Path, new: Callable[[], str] = new_secret) -> str:
     return _made(path, lambda: make_root_key(path, new))
 
 
-def _made(path: Path, make: Callable[[], T]) -> T:
+def _made(path: Path, make: Callable[[], T], remedy: str = "delete it, so that a new one is made") -> T:
     """What is in the file, or was put there now."""
     try:
         return make()
     except OSError as exc:
         raise StartError(f"the key {path}: {exc.strerror}") from exc
     except RootKeyError as exc:
-        raise StartError(f"{exc}; delete it, so that a new one is made") from exc
+        raise StartError(f"{exc}; {remedy}") from exc
 
 
 async def _prepare_stores(settings: Settings) -> int:

@@ -12,12 +12,13 @@ from storage.models import Millis
 from storage.widgets import NewWidget, Purge, Widget, WidgetSession, facts
 
 MAX_SESSIONS = 10_000  # of one widget: the latest
+MAX_BYTES = 64 * 1024  # of a widget's fields as JSON: lists of them are read at once
 MAX_PAGE = 2048  # characters of a session's page
 MAX_TRANSCRIPT = 64 * 1024  # characters
 
 
 def make_widget(new: NewWidget, revision: int, now: Millis) -> Widget:
-    """Raises `Invalid` (text that UTF-8 cannot carry)."""
+    """Raises `Invalid` (text that UTF-8 cannot carry; too large)."""
     widget = Widget(
         id=new_id("widget"),
         workspace_id=new.workspace_id,
@@ -29,7 +30,7 @@ def make_widget(new: NewWidget, revision: int, now: Millis) -> Widget:
         created_at=now,
         updated_at=now,
     )
-    _check_text(widget)
+    _check(widget)
     return widget
 
 
@@ -44,7 +45,7 @@ def edit_widget(old: Widget, edit: Callable[[Widget], Widget], revision: int, no
         revision=revision,
         updated_at=now,
     )
-    _check_text(widget)
+    _check(widget)
     return widget
 
 
@@ -83,9 +84,12 @@ def make_purge(widget: Widget, now: Millis) -> Purge:
     )
 
 
-def _check_text(widget: Widget) -> None:
+def _check(widget: Widget) -> None:
+    size = 0
     for field, value in facts(widget).items():
         try:
-            json.dumps(value, ensure_ascii=False).encode()
+            size += len(json.dumps(value, ensure_ascii=False).encode())
         except UnicodeEncodeError:
             raise Invalid(field, "has a character that UTF-8 cannot carry (a lone surrogate)") from None
+    if size > MAX_BYTES:
+        raise Invalid("body", f"makes a site of more than {MAX_BYTES} bytes of JSON: shorten its texts or lists")

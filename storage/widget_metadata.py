@@ -15,7 +15,7 @@ class WidgetMetadata(Protocol):
 
     async def create_widget(self, new: NewWidget) -> Widget:
         """Raises `NotFound` (workspace), `Conflict` (site_id: any workspace's, of all time; domain: this
-        workspace's), `QuotaExceeded`, `Invalid` (text that UTF-8 cannot carry)."""
+        workspace's), `QuotaExceeded`, `Invalid` (text that UTF-8 cannot carry; more than 64 KiB of JSON)."""
         ...
 
     async def find_widget_by_id(self, widget_id: str) -> Widget | None: ...

@@ -187,3 +187,16 @@ def test_token_secrets_are_separated_by_commas(monkeypatch: pytest.MonkeyPatch) 
     secrets = load_settings().token_secrets
     assert secrets is not None
     assert [secret.get_secret_value() for secret in secrets] == ["n" * 32, "o" * 32]
+
+
+def test_networks_and_the_file_of_keys(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert load_settings().data_connection_networks is None
+    assert load_settings({"data_dir": Path("/data")}).credential_keys_file == Path("/data/credentials.keys")
+    monkeypatch.setenv("SPACELANE_DATA_CONNECTION_NETWORKS", "10.0.0.0/8, fd00::/8")
+    monkeypatch.setenv("SPACELANE_CREDENTIAL_KEYS", "/keys")
+    settings = load_settings()
+    assert settings.data_connection_networks == ("10.0.0.0/8", "fd00::/8")
+    assert settings.credential_keys_file == Path("/keys")
+    monkeypatch.setenv("SPACELANE_DATA_CONNECTION_NETWORKS", "10.0.0.1/8")
+    with pytest.raises(ConfigError, match="'10.0.0.1/8' is not a network, such as 10.0.0.0/8"):
+        load_settings()

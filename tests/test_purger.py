@@ -27,6 +27,7 @@ from storage.widgets import NewWidget, Purge, Widget
 from tests.control.api import port_of, served
 from tests.storage.conftest import Clock
 from tests.support.oauth import Client, OAuthProvider, Token
+from tests.support.process import Serve
 
 SITE_ID = "oakandember"
 
@@ -256,3 +257,39 @@ def test_every_provider_has_a_row() -> None:
     for row in rows.values():
         assert bool(row.url) == (row.call != "none") != bool(row.why)
         assert not row.url or httpx.URL(row.url.format(shop="a.myshopify.com")).scheme == "https"
+
+
+@pytest.mark.slow
+def test_a_server_that_is_killed_purges_once_it_is_back(tmp_path: Path) -> None:
+    site = {
+        "business_name": "Ember & Oak",
+        "domain": "emberandoak.com",
+        "site_id": SITE_ID,
+        "oauth_connections": [{"provider": "airtable", "access_token": "access"}],
+    }
+    with Serve(tmp_path / "data") as serve:
+        serve.api.post("/v1/sites", json=site).raise_for_status()
+        asyncio.run(add_sessions(tmp_path / "data", 3))
+        serve.api.delete(f"/v1/sites/{SITE_ID}").raise_for_status()
+        serve.kill()
+
+    with Serve(tmp_path / "data") as serve:
+
+        def told() -> Any:
+            return serve.api.get("/api/v1/audit/list?action=widget.purge").json()["items"]
+
+        serve.wait_until(lambda: bool(told()))
+        after = told()[0]["after"]
+    assert {**after, "attempts": 1} == {
+        "site_id": SITE_ID,
+        "sessions": 3,
+        "connections": ["not_offered"],
+        "attempts": 1,
+    }
+
+
+async def add_sessions(data_dir: Path, count: int) -> None:
+    store = await open_sql(f"sqlite:///{data_dir}/spacelane.db")
+    for number in range(count):
+        await store.add_session(SITE_ID, f"/{number}", "hello")
+    await store.close()

@@ -323,6 +323,12 @@ def test_token_secrets_that_are_none(tmp_path: Path) -> None:
     assert "token.secrets has a secret of fewer than 32 characters" in said
 
 
+def test_keys_of_credentials_that_are_none(tmp_path: Path) -> None:
+    (tmp_path / "credentials.keys").write_text("short")
+    said = refused("--data-dir", str(tmp_path), "--edge", ":0", "--control", ":0")
+    assert "credentials.keys has a line that is no key of credentials; put back what it was" in said
+
+
 @pytest.mark.parametrize("workers", ["1", "2"])
 def test_limits_are_settings(tmp_path: Path, workers: str) -> None:
     limits = {"SPACELANE_REQUESTS_PER_MINUTE": "2", "SPACELANE_BAD_CREDENTIALS_PER_MINUTE": "1"}

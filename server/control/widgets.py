@@ -6,7 +6,8 @@ envelope; who may call, and all else, is as for the rest.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+import asyncio
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from typing import Annotated, Any
@@ -36,7 +37,6 @@ router = APIRouter(route_class=ControlRoute, tags=["Sites API"])
 
 COLUMNS = ("business_name", "domain")  # that are not among a widget's settings
 TESTS_PER_MINUTE = 30  # of one workspace: each is a process, and a connection to wherever the caller likes
-TRIES = 10  # to find a name that nobody has
 NO_CONNECTION = "no data connection is configured: set data_connection first"
 
 SiteConfigAnswer = Answer[SiteConfigView]
@@ -50,17 +50,11 @@ async def create_site_config(body: NewSiteConfig, call: CurrentCall) -> Response
     template = templates()[body.industry]
     settings = merge(template, given, template)
     names = {name: settings.pop(name) for name in COLUMNS}
-    for _ in range(TRIES):
-        site_id = body.site_id or new_site_id()
-        sealed = {kind: value for kind, value in _seal(call.config.vault, site_id, body.secrets()).items() if value}
-        new = NewWidget(workspace_id=call.workspace.id, site_id=site_id, settings=settings, secrets=sealed, **names)
-        try:
-            with _own_codes():
-                return _show(await call.metadata.create_widget(new), 201)
-        except ApiError as refused:
-            if body.site_id or refused.code != "site_id_taken":
-                raise
-    raise ApiError(409, "site_id_taken", "No free site_id was found: try again, or choose one")
+    site_id = body.site_id or new_site_id()
+    sealed = {kind: value for kind, value in _seal(call.config.vault, site_id, body.secrets()).items() if value}
+    new = NewWidget(workspace_id=call.workspace.id, site_id=site_id, settings=settings, secrets=sealed, **names)
+    with _own_codes():
+        return _show(await call.metadata.create_widget(new), 201)
 
 
 @router.get("/sites", **declare("sites:read", ListAnswer[SiteConfigView]))
@@ -72,8 +66,9 @@ async def list_site_configs(
 ) -> Response:
     """List sites, the latest first."""
     found = await call.metadata.list_widgets(call.workspace.id, q=q, limit=limit, offset=offset)
-    data = [SiteConfigView.of(widget) for widget in found.items]
-    return answer(ListAnswer(data=data, meta=ListMeta(total=found.total, limit=limit, offset=offset)))
+    meta = ListMeta(total=found.total, limit=limit, offset=offset)
+    # In a thread: a page of large records would hold up everybody else.
+    return await asyncio.to_thread(_render_list, found.items, meta)
 
 
 @router.get("/sites/{ref}", **declare("sites:read", SiteConfigAnswer))
@@ -129,6 +124,10 @@ def methods_of(path: str) -> list[str]:
     below = path.removeprefix(SITES_PREFIX)
     endpoints = [route for route in router.routes if isinstance(route, ControlRoute) and route.path_regex.match(below)]
     return sorted(method for route in endpoints for method in route.methods or ())
+
+
+def _render_list(widgets: Sequence[Widget], meta: ListMeta) -> Response:
+    return answer(ListAnswer(data=[SiteConfigView.of(widget) for widget in widgets], meta=meta))
 
 
 def _show(widget: Widget, status: int = 200) -> Response:

@@ -26,7 +26,8 @@ _EDGE_ANSWER_SECONDS = 3  # a visitor waits
 _SSL_MODES = ("disable", "allow", "prefer", "require", "verify-ca", "verify-full")
 _OPTIONS = {"sqlite": (), "postgresql": ("host", "port", "sslmode")}  # of a URL, after the "?"
 
-_WRITER_PRAGMAS = ("synchronous=FULL", "foreign_keys=ON")
+# What is deleted from a page is overwritten: credentials are to be gone. FAST: save where that would take more writes.
+_WRITER_PRAGMAS = ("synchronous=FULL", "foreign_keys=ON", "secure_delete=FAST")
 _READER_PRAGMAS = ("query_only=ON",)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 import ssl
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
@@ -196,17 +197,17 @@ def answering(*addresses: str) -> Addresses:
 
 
 async def test_a_name_is_looked_up_once_and_all_of_it_is_judged(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(probe.socket, "getaddrinfo", answering("1.1.1.1", "1.1.1.1", "2606:4700::1111"))
+    monkeypatch.setattr(socket, "getaddrinfo", answering("1.1.1.1", "1.1.1.1", "2606:4700::1111"))
     assert probe.resolve("x.example", 5432, []) == ["1.1.1.1", "2606:4700::1111"]
-    monkeypatch.setattr(probe.socket, "getaddrinfo", answering(*(f"1.1.1.{number}" for number in range(9))))
+    monkeypatch.setattr(socket, "getaddrinfo", answering(*(f"1.1.1.{number}" for number in range(9))))
     assert len(probe.resolve("x.example", 5432, [])) == probe.MAX_ADDRESSES
-    monkeypatch.setattr(probe.socket, "getaddrinfo", answering("1.1.1.1", "10.0.0.1"))
+    monkeypatch.setattr(socket, "getaddrinfo", answering("1.1.1.1", "10.0.0.1"))
     outcome = await probe.probe({**connection(5432, host="x.example"), "networks": []})
     assert "10.0.0.1 of x.example is private" in outcome["error"]
 
 
 async def test_the_next_address_is_tried(tcp_postgres: PostgresServer, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(probe.socket, "getaddrinfo", answering("127.0.0.2", "127.0.0.1"))
+    monkeypatch.setattr(socket, "getaddrinfo", answering("127.0.0.2", "127.0.0.1"))
     task = {**connection(tcp_postgres.port), "networks": LOOPBACK}
     assert (await probe.probe(task))["ok"]
     assert (await probe.probe({**task, "sslmode": "disable"}))["ok"]

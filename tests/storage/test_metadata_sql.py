@@ -26,6 +26,7 @@ from storage.models import NewDeployment, NewSite, NewSpace
 from storage.sql import SqlMetadata, edge, engines, migrate, open_sql, variants
 from storage.sql.engines import parse_url
 from storage.sql.tables import HEAD, files, metadata, workspace_blobs
+from storage.widgets import NewWidget, SecretKind
 from tests.storage.conftest import make_blob
 from tests.support.postgres import PostgresServer
 
@@ -68,6 +69,32 @@ async def test_deleting_a_space_leaves_no_row(sql: SqlMetadata, sql_url: str) ->
     left = {table: count for table, count in (await count_rows(sql_url)).items() if count}
     rest = {"changes": 8, "workspace_blobs": 3, "variants": 2, "audit": 8}
     assert left == {"workspaces": 1, "store_state": 1, **rest}
+
+
+async def test_what_was_secret_is_not_left_in_the_file(sqlite_url: str) -> None:
+    store = await open_sql(sqlite_url)
+    await store.put_workspace("acme", "Acme")
+    secrets: dict[SecretKind, str] = {"data_connection": "sealed-connection", "oauth_connections": "sealed-tokens"}
+    made = await store.create_widget(
+        NewWidget(
+            workspace_id="acme", site_id="siteid01", domain="a.example", business_name="A", settings={}, secrets=secrets
+        )
+    )
+    path = Path(sqlite_url.removeprefix("sqlite:///"))
+    await store.close()
+    assert {secret in read_all(path) for secret in (b"sealed-connection", b"sealed-tokens")} == {True}
+    store = await open_sql(sqlite_url)
+    await store.delete_widget(made.id)
+    for purge in await store.list_purges(2**53, 1):
+        await store.finish_purge(purge)
+    await store.close()
+    assert b"siteid01" in read_all(path)
+    assert {secret in read_all(path) for secret in (b"sealed-connection", b"sealed-tokens")} == {False}
+
+
+def read_all(path: Path) -> bytes:
+    """The database, with what is not in its main file yet."""
+    return b"".join(each.read_bytes() for each in path.parent.glob(f"{path.name}*"))
 
 
 # A statement that fails after others of its transaction have been carried out.

@@ -175,6 +175,9 @@ async def test_what_an_edit_refuses_changes_nothing(metadata: MetadataStore) -> 
     for edit in (renamed("\ud800"), lambda widget: replace(widget, settings={"greeting": ["\ud800"]})):
         with pytest.raises(Invalid, match="surrogate"):
             await metadata.update_widget(made.id, edit)
+    with pytest.raises(Invalid, match="65536 bytes") as invalid:
+        await metadata.update_widget(made.id, lambda widget: replace(widget, settings={"topics": ["é" * 32_768]}))
+    assert invalid.value.field == "body"
     assert await metadata.find_widget_by_id(made.id) == made
     assert await metadata.get_revision() == revision
     secret = await metadata.find_secret(made.id, "data_connection")

@@ -77,7 +77,8 @@ class _Revocation(RevocationEndpoint):  # type: ignore[misc]
 
     def query_token(self, token_string: str, token_type_hint: str | None) -> Token | None:
         self.server.provider.asked.append(token_string)
-        return self.server.provider.tokens.get(token_string)
+        tokens: dict[str, Token] = self.server.provider.tokens
+        return tokens.get(token_string)
 
     def revoke_token(self, token: Token, request: _Request) -> None:
         provider = self.server.provider
