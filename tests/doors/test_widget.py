@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from dataclasses import replace
 
+import brotli
 import pytest
 
 from server.doors import answers, tables
@@ -38,6 +39,16 @@ async def test_a_configuration_is_known_by_its_bytes(slowly: list[bytes], read: 
         assert slowly == [path.encode(), b"/widget.js"]
         # Once more each is read in full; then its bytes are known, save that a client comes twice before its lines are.
         assert read == [path.encode()] * 2 + [b"/widget.js"] * 2
+
+
+async def test_a_long_configuration() -> None:
+    async with connected() as (hosting, client):
+        pages = [f"/{'x' * 200}/{number}" for number in range(100)]
+        await hosting.widget("aaaaaaaa", "a.test", enabled_pages=pages)
+        for _ in range(3):
+            status, head, body = await client.get(CONFIG.format("aaaaaaaa"), A, host=WIDGET_HOST)
+            assert (status, b"content-encoding: br\r\n" in head) == (200, True)
+            assert json.loads(brotli.decompress(body))["enabled_pages"] == pages
 
 
 async def test_each_origin_has_its_own_answers(slowly: list[bytes]) -> None:
