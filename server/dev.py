@@ -67,8 +67,8 @@ class _Node:
     def __init__(self) -> None:
         self.revision = 0
 
-    def announce(self, revision: int) -> None:
-        self.revision = revision
+    def raise_revision(self, revision: int) -> None:
+        self.revision = max(self.revision, revision)
 
 
 class Preview:
@@ -76,7 +76,7 @@ class Preview:
 
     def __init__(self) -> None:
         node = _Node()
-        stores = memory_stores(node.announce)
+        stores = memory_stores(node.raise_revision)
         self._metadata, self._blobs = stores.metadata, stores.blobs
         self._space_id = ""
         self._shown: dict[str, tuple[Digest, Blob]] = {}  # by path: the file's own digest, and what is served of it
