@@ -161,6 +161,15 @@ def test_a_port_that_is_taken(folder: Path, run: Run) -> None:
     assert (code, "--port" in err) == (1, True)
 
 
+def test_a_folder_that_cannot_be_watched(folder: Path, run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def fail(*_: object, **__: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(dev, "run", fail)
+    code, _, err = run("dev", folder, "--port", "0")
+    assert (code, "max_user_watches" in err) == (1, True)
+
+
 @pytest.mark.slow
 async def test_a_browser_is_let_go_at_the_end(folder: Path) -> None:
     async with serving(folder) as told:

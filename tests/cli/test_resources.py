@@ -87,10 +87,13 @@ def test_sites(run: Run, at: list[str], server: Serve, site: str) -> None:
     assert (code, "--space" in err) == (2, True)
 
 
-def test_site_of_a_space_of_another_name(run: Run, at: list[str]) -> None:
+def test_site_of_a_space_of_another_name(run: Run, at: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
     run("space", "create", "--alias", "odd", *at)
     assert run("site", "create", "found.localhost", "--space", "odd", *at)[0] == 0
     assert json.loads(run("site", "status", "found.localhost", "--json", *at)[1])["domain"] == "found.localhost"
+    monkeypatch.setattr("server.cli.lookup.MOST_SPACES", 0)
+    code, _, err = run("site", "status", "found.localhost", *at)
+    assert (code, "Name its space with --space" in err) == (1, True)
     code, _, err = run("site", "status", "found.localhost", "--space", "nobodys", *at)
     assert (code, "in the space nobodys" in err) == (1, True)
 

@@ -13,8 +13,10 @@ import termios
 from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
+import typer
 
 from server.cli import console
 from server.cli.errors import CliError
@@ -119,3 +121,21 @@ def test_completion() -> None:
             command, env={**environment, "COMP_WORDS": words}, capture_output=True, text=True, check=True
         )
         assert done.stdout == completed
+
+
+def test_somebody_at_a_terminal_is_asked(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[str] = []
+    answers = iter([True, False])
+
+    def ask(question: str, err: bool) -> bool:
+        asked.append(question)
+        return next(answers)
+
+    monkeypatch.setattr(sys, "stdin", SimpleNamespace(isatty=lambda: True))
+    monkeypatch.setattr(typer, "confirm", ask)
+    console.confirm("Delete it?", yes=True)
+    assert asked == []
+    console.confirm("Delete it?", yes=False)
+    with pytest.raises(CliError, match="nothing was changed"):
+        console.confirm("Delete it, really?", yes=False)
+    assert asked == ["Delete it?", "Delete it, really?"]
