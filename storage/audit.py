@@ -13,10 +13,11 @@ from typing import Any, TypeVar
 
 from storage.calls import Actor, AuditEntry
 from storage.ids import new_id
-from storage.models import Deployment, Digest, Key, Meta, Millis, Site, Space, Workspace
+from storage.models import Deployment, Digest, Key, Meta, Millis, Site, Space
 from storage.paths import path_id
 from storage.widgets import Purge, Widget
 from storage.widgets import facts as widget_facts
+from storage.workspaces import Workspace
 
 MAX_BYTES = 16 * 1024  # of JSON, before and after each
 MAX_PATHS = 10  # that are told of one change

@@ -32,11 +32,10 @@ from storage.models import (
     SitePatch,
     Space,
     SpacePatch,
-    Workspace,
-    WorkspacePatch,
     merge_meta,
 )
 from storage.paths import check_moved, join
+from storage.workspaces import Workspace, WorkspacePatch
 
 T = TypeVar("T")
 

@@ -23,8 +23,9 @@ from storage.blobs import BlobStore
 from storage.errors import NotFound
 from storage.ids import SITE_ID
 from storage.metadata import MetadataStore
-from storage.models import Blob, Coding, Deployment, Key, Site, Space, Workspace
+from storage.models import Blob, Coding, Deployment, Key, Site, Space
 from storage.widgets import Widget
+from storage.workspaces import Workspace
 
 _ID = re.compile(r"[a-z]+_[0-9a-z]{38}")  # storage.ids; anything else is not worth a query
 

@@ -36,7 +36,7 @@ from storage.blobs import BlobStore
 from storage.calls import Actor
 from storage.errors import NotFound, QuotaExceeded
 from storage.metadata import MetadataStore
-from storage.models import Workspace
+from storage.workspaces import Workspace
 
 HEAVY_AT_ONCE = 2  # archives and comparisons: each keeps a processor busy, and has all of a space's paths in memory
 

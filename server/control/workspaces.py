@@ -15,7 +15,7 @@ from server.control.gate import RECORDS, ControlRoute, declare
 from server.control.pagination import CurrentListQuery
 from server.control.records import answer_list
 from server.control.views import IdView, ListView, WorkspaceUseView, WorkspaceView
-from storage.models import WorkspacePatch
+from storage.workspaces import WorkspacePatch
 
 router = APIRouter(route_class=ControlRoute, tags=["Workspaces"])
 

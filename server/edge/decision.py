@@ -51,7 +51,7 @@ from server.edge.response import (
 )
 from server.edge.rule_files import SiteRules
 from server.edge.visitor import NO_INPUTS, Inputs, Visitor, is_navigation
-from storage.metadata import FileFinder
+from storage.file_finder import FileFinder
 from storage.models import Blob, File, HostedSite, Millis
 
 NO_FILE = page(404, "There is nothing at this address.")

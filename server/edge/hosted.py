@@ -7,7 +7,8 @@ from collections.abc import Collection, Mapping, Sequence
 from server.edge.hosts import lookup_names
 from server.edge.preview_hosts import parse_preview, preview_host
 from server.edge.request import Refusal
-from storage.metadata import EdgeMetadata, FileFinder
+from storage.file_finder import FileFinder
+from storage.metadata import EdgeMetadata
 from storage.models import File, HostedSite
 
 

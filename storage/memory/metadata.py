@@ -39,9 +39,9 @@ from storage.models import (
     SitePatch,
     Space,
     SpacePatch,
-    Usage,
 )
 from storage.widgets import Purge, Secret, SecretKind, Widget, WidgetSession
+from storage.workspaces import Usage
 
 
 class MemoryMetadata(
@@ -390,9 +390,6 @@ class MemoryMetadata(
         site = edits.stamp_settings(site, self._trees[site.space_id].last_changed_at(), now)
         self._settings_at[site.space_id] = max(self._settings_at[site.space_id], site.settings_at or 0)
         return site
-
-    def _check_quota(self, quota: edits.Quota, workspace_id: str, after: int) -> None:
-        edits.check_quota(quota, self._workspaces[workspace_id], after)
 
     def _refuse_site(self, site: Site, required: Iterable[tuple[str, str]]) -> None:
         for label, path in required:

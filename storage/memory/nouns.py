@@ -8,8 +8,9 @@ from typing import TypeVar
 from storage import edits
 from storage.calls import AuditEntry
 from storage.errors import Conflict, NotFound
-from storage.models import Deployment, Key, Page, PageQuery, Site, Space, Workspace
+from storage.models import Deployment, Key, Page, PageQuery, Site, Space
 from storage.widgets import Widget, WidgetSession
+from storage.workspaces import Workspace
 
 T = TypeVar("T", Workspace, Key, Space, Site, Deployment, AuditEntry, Widget, WidgetSession)
 N = TypeVar("N", bound=Space | Site)

@@ -8,7 +8,8 @@ from storage import edits
 from storage.errors import NotFound
 from storage.memory.tree import Tree
 from storage.memory.variants import Variants
-from storage.models import Blob, Deployment, Digest, Millis, Space, Workspace
+from storage.models import Blob, Deployment, Digest, Millis, Space
+from storage.workspaces import Workspace
 
 
 class PossessionVerbs:

@@ -10,7 +10,8 @@ from storage.errors import Conflict, NotFound
 from storage.memory.calls import MemoryCalls
 from storage.memory.nouns import get, page
 from storage.memory.variants import Variants
-from storage.models import Digest, Key, Millis, NewKey, Page, PageQuery, Workspace, WorkspacePatch
+from storage.models import Digest, Key, Millis, NewKey, Page, PageQuery
+from storage.workspaces import Workspace, WorkspacePatch
 
 
 class MemoryTenants(MemoryCalls):
@@ -92,3 +93,6 @@ class MemoryTenants(MemoryCalls):
         if workspace_id not in self._workspaces:
             raise NotFound("workspace", workspace_id)
         return self._workspaces[workspace_id]
+
+    def _check_quota(self, quota: edits.Quota, workspace_id: str, after: int) -> None:
+        edits.check_quota(quota, self._workspaces[workspace_id], after)

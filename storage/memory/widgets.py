@@ -10,8 +10,9 @@ from storage.audit import Act
 from storage.edits import Quota
 from storage.errors import Conflict, NotFound
 from storage.memory.nouns import get, page
-from storage.models import Millis, Page, PageQuery, Site, Workspace
+from storage.models import Millis, Page, PageQuery, Site
 from storage.widgets import NewWidget, Purge, Secret, SecretKind, Widget, WidgetList, WidgetSession, folded
+from storage.workspaces import Workspace
 
 
 class WidgetVerbs:

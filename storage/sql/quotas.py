@@ -13,10 +13,10 @@ from sqlalchemy import BindParameter, ColumnElement, Select, bindparam, func, se
 
 from storage import edits
 from storage.edits import Quota
-from storage.models import Workspace
 from storage.sql.database import Transaction
 from storage.sql.rows import WORKSPACE, Reader
 from storage.sql.tables import files, sites, spaces, widgets, workspace_blobs, workspaces
+from storage.workspaces import Workspace
 
 _workspace: BindParameter[str] = bindparam("workspace")
 

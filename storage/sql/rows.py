@@ -12,10 +12,11 @@ from sqlalchemy import ColumnElement, Executable, Row, Table, select
 from storage import edits
 from storage.calls import Attempt, AuditEntry
 from storage.errors import NotFound
-from storage.models import Deployment, File, Key, Meta, Page, PageQuery, Site, Space, Workspace
+from storage.models import Deployment, File, Key, Meta, Page, PageQuery, Site, Space
 from storage.sql import tables
 from storage.sql.dialects import position_of
 from storage.widgets import Purge, Secret, Widget, WidgetSession, folded
+from storage.workspaces import Workspace
 
 T = TypeVar(
     "T",

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from storage import audit, edits
-from storage.models import Page, PageQuery, Usage, Workspace, WorkspacePatch
+from storage.models import Page, PageQuery
 from storage.sql.database import Verbs, whole
 from storage.sql.dialects import insert_into
 from storage.sql.quotas import measure
 from storage.sql.rows import WORKSPACE
 from storage.sql.tables import workspaces
+from storage.workspaces import Usage, Workspace, WorkspacePatch
 
 
 class WorkspaceVerbs(Verbs):

@@ -9,7 +9,8 @@ import pytest
 
 from storage.errors import Conflict, Invalid, NotFound, QuotaExceeded
 from storage.metadata import MetadataStore
-from storage.models import NewDeployment, NewSite, NewSpace, PageQuery, Space, Usage, Workspace, WorkspacePatch
+from storage.models import NewDeployment, NewSite, NewSpace, PageQuery, Space
+from storage.workspaces import Usage, Workspace, WorkspacePatch
 from tests.storage.conftest import Clock, make_blob
 
 
