@@ -57,6 +57,16 @@ SITES_CODES: Mapping[str, str] = {
 }
 
 
+def sites_codes() -> dict[str, tuple[int, ...]]:
+    """Every code of the Sites API, with its statuses."""
+    shared: dict[str, tuple[int, ...]] = {}
+    for code, statuses in CODES.items():
+        if code in SITES_CODES:
+            name = SITES_CODES[code]
+            shared[name] = tuple(dict.fromkeys((*shared.get(name, ()), *statuses)))
+    return {**shared, "insufficient_scope": (403,), **SITES_OWN_CODES}
+
+
 class _Meaning(NamedTuple):
     status: int
     code: str

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 
-from server.control.errors import CODES, SITES_CODES, SITES_OWN_CODES, SITES_PREFIX
+from server.control.errors import CODES, SITES_PREFIX, sites_codes
 from server.control.examples import EXAMPLES, PARAMETERS
 from server.control.forms import JSON, JSONL
 
@@ -86,7 +86,7 @@ _SITES = _Api(
     "Sites",
     "SitesErrorView",
     {"success": False},
-    {**{SITES_CODES.get(code, code): statuses for code, statuses in CODES.items()}, **SITES_OWN_CODES},
+    sites_codes(),
 )
 _APIS = (_SPACES, _SITES)
 

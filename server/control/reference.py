@@ -10,7 +10,7 @@ from itertools import groupby
 from typing import Any, NamedTuple
 
 from server.control.auth import ROOT
-from server.control.errors import CODES
+from server.control.errors import CODES, sites_codes
 from server.control.openapi import SECURITY_SCHEME
 
 CONTENT_SECURITY_POLICY = "default-src 'none'; style-src 'unsafe-inline'"
@@ -26,7 +26,11 @@ curl -H "Authorization: Bearer $KEY" --data-binary @index.html \\
 curl -H "Authorization: Bearer $KEY" -H "Content-Type: application/json" \\
   -d '{"domain": "docs.localhost"}' http://127.0.0.1:8081/api/v1/space/docs/site/create"""
 
+SUCCESSES = ("200", "201", "204")
 ERROR_SHAPE = '{"error": {"message": "…", "code": "…", "details": [{"path": "meta.key", "message": "…"}]}}'
+SITES_ERROR_SHAPE = (
+    '{"success": false, "error": {"code": "…", "message": "…", "details": [{"path": "…", "message": "…"}]}}'
+)
 
 
 class _Operation(NamedTuple):
@@ -56,7 +60,9 @@ def render(document: Mapping[str, Any]) -> str:
         f"<title>{escape(info['title'])}</title><style>{STYLE}</style>"
         f"<div class=page>{_navigation(groups)}<main><h1>{escape(info['title'])}</h1>{_prose(info['description'])}"
         f"<p>The same as an <a href=openapi.json>OpenAPI document</a>.</p><pre>{escape(QUICK_START)}</pre>"
-        f"{sections}<h2 id=errors>Errors</h2><pre>{escape(ERROR_SHAPE)}</pre>{_codes()}</main></div></html>"
+        f"{sections}<h2 id=errors>Errors</h2><pre>{escape(ERROR_SHAPE)}</pre>{_codes('Codes', CODES)}"
+        f"<p>Of the Sites API:</p><pre>{escape(SITES_ERROR_SHAPE)}</pre>{_codes('Its codes', sites_codes())}"
+        "</main></div></html>"
     )
 
 
@@ -80,7 +86,7 @@ def _article(operation: _Operation, document: Mapping[str, Any]) -> str:
     tables = [
         _table("Parameters", [_parameter(each, document) for each in facts.get("parameters", [])]),
         *(_media("Body", kind, content, document) for kind, content in _contents(facts.get("requestBody"))),
-        *(_media("Answer", kind, content, document) for kind, content in _contents(facts["responses"]["200"])),
+        *(_media("Answer", kind, content, document) for kind, content in _contents(_success(facts))),
     ]
     note = _prose(facts.get("requestBody", {}).get("description", ""))
     return (
@@ -89,6 +95,14 @@ def _article(operation: _Operation, document: Mapping[str, Any]) -> str:
         f"<code>{escape(operation.path)}</code><span class=scope>{_needs(scopes)}</span></div>"
         f"{_prose(facts['description'])}{note}{''.join(tables)}</article>"
     )
+
+
+def _success(facts: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The answer of an operation that has done what it was asked to."""
+    success: Mapping[str, Any] = next(
+        facts["responses"][status] for status in SUCCESSES if status in facts["responses"]
+    )
+    return success
 
 
 def _needs(scopes: list[list[str]]) -> str:
@@ -169,9 +183,9 @@ def _table(heading: str, rows: list[_Row], prose: str = "") -> str:
     return f"<h4>{escape(heading)}</h4>{prose}<table>{body}</table>"
 
 
-def _codes() -> str:
-    rows = [_Row(code, " or ".join(map(str, statuses)), "") for code, statuses in CODES.items()]
-    return "<article>" + _table("Codes", rows) + "</article>"
+def _codes(heading: str, codes: Mapping[str, tuple[int, ...]]) -> str:
+    rows = [_Row(code, " or ".join(map(str, statuses)), "") for code, statuses in codes.items()]
+    return "<article>" + _table(heading, rows) + "</article>"
 
 
 def _prose(text: str) -> str:

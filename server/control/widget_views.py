@@ -7,12 +7,10 @@ from typing import Annotated, Any, Generic, Literal, TypeVar
 from pydantic import BaseModel, WithJsonSchema
 from starlette.responses import JSONResponse, Response
 
-from server.control.errors import SITES_CODES, SITES_OWN_CODES, Detail
+from server.control.errors import Detail, sites_codes
 from server.control.views import render_time
 from server.control.widget_fields import Industry, Position, Size, Voice
 from storage.widgets import Widget, facts
-
-CODES = [*dict.fromkeys(SITES_CODES.values()), *SITES_OWN_CODES]
 
 T = TypeVar("T", bound=BaseModel)
 
@@ -87,7 +85,7 @@ class ListAnswer(BaseModel, Generic[T]):
 
 
 class SitesErrorBody(BaseModel):
-    code: Annotated[str, WithJsonSchema({"type": "string", "enum": CODES})]
+    code: Annotated[str, WithJsonSchema({"type": "string", "enum": list(sites_codes())})]
     message: str
     details: list[Detail] = []
 

@@ -118,6 +118,12 @@ async def test_what_a_server_may_say() -> None:
         assert outcome == {"ok": False, "error": "the server does not offer TLS"}
 
 
+async def test_a_test_that_comes_to_no_end_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("server.control.data_connections.PROBE", "keyword")  # says nothing, as one without memory
+    outcome = await Connections(LOOPBACK, seconds=30).test(connection(1))
+    assert outcome == {"ok": False, "error": "the server sends more than a test takes"}
+
+
 async def test_a_server_that_says_nothing() -> None:
     assert SECONDS == 5
     async with listening(None) as port:
