@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
+from server.cli.errors import ApiError
 from server.cli.names import segment
 from server.cli.transport import Transport
 from storage.models import DEFAULT_INDEX
@@ -106,9 +107,13 @@ class Client(Transport):
         return await self.get(f"space/{space_id}/deployment/{segment(deployment_id)}/diff", **query)
 
     async def find_preview(self, space_id: str, site_id: str, deployment_id: str) -> str | None:
-        """The URL at which the deployment can be looked at as the site's; None if the server knows none."""
-        answer = await self.find(f"space/{space_id}/site/{site_id}/preview/{segment(deployment_id)}")
-        return str(answer["url"]) if answer else None
+        """The URL at which the deployment can be looked at as the site's; None if the server tells none: what was done
+        by then is done, and no refusal makes it undone."""
+        try:
+            answer = await self.get(f"space/{space_id}/site/{site_id}/preview/{segment(deployment_id)}")
+        except ApiError:
+            return None
+        return str(answer["url"])
 
 
 def _site(item: Mapping[str, Any]) -> RemoteSite:
