@@ -25,7 +25,7 @@ from sqlalchemy import (
     true,
 )
 
-HEAD = "0006"
+HEAD = "0005"
 
 
 class Json(TypeDecorator[Any]):
