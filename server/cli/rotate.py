@@ -9,7 +9,6 @@ from typing import Annotated
 import typer
 
 from server.cli import console
-from server.cli.connect import read_settings
 from server.cli.errors import CliError
 from server.cli.options import examples
 from server.cli.serve import DatabaseUrl
@@ -31,9 +30,11 @@ def rotate(
     It works on the file that the setting credential_keys names, and may be run beside a server or again if it was
     cut short.
     """
+    # Imported here as in `serve`: the other commands need not wait for it.
+    from server.cli.connect import read_settings
+
     flags = {"data_dir": data_dir, "database_url": database_url}
     settings = read_settings({name: value for name, value in flags.items() if value is not None})
-    # Imported here as in `serve`: the other commands need not wait for it.
     from server.root_key import RootKeyError
     from server.stores import open_stores
     from server.vault import rotate as rotate_keys

@@ -17,7 +17,7 @@ from server.control.archives import MAX_FILES
 from server.control.call import CurrentCall
 from server.control.deployment_views import ActivatedView, DeploymentView, NewDeploymentView
 from server.control.errors import MAX_DETAILS, Detail, bad_request, details_of
-from server.control.fields import MAX_WHOLE, Body, Description, Folder, NoFields, Whole
+from server.control.fields import MAX_WHOLE, WHOLE, Body, Description, Folder, NoFields
 from server.control.gate import BYTES, RECORDS, ControlRoute, declare
 from server.control.pagination import CurrentListQuery
 from server.control.problems import find_problems
@@ -38,7 +38,7 @@ class ManifestFile(Body):
     """A file's content, by its SHA-256."""
 
     digest: Annotated[str, DIGEST]
-    size: Annotated[Whole, Field(ge=0, le=MAX_WHOLE)]
+    size: Annotated[int, Field(ge=0, le=MAX_WHOLE), WHOLE]
 
 
 # Not a model's field: what is wrong in a manifest is found in a thread, and not all of it.
@@ -61,7 +61,7 @@ class NewDeploymentFields(Body):
     prefix: Folder = ""
     mode: Mode = "replace"
     message: Description = ""
-    base: Annotated[Whole, Field(ge=0, le=MAX_WHOLE)] | None = None
+    base: Annotated[int, Field(ge=0, le=MAX_WHOLE), WHOLE] | None = None
 
 
 def parse_manifest(files: Mapping[str, Any], prefix: str, max_size: int) -> dict[str, Blob]:

@@ -128,7 +128,7 @@ def _or_none(text: str | None) -> str | None:
 # What the document says beside a validator's own checks, whose messages are better than those of patterns.
 NUL_FREE = Field(json_schema_extra={"pattern": NO_NUL})
 
-Whole: TypeAlias = Annotated[int, BeforeValidator(_whole)]
+WHOLE = BeforeValidator(_whole)  # behind the bounds in an annotation: else the document does not tell them
 ShortText: TypeAlias = Annotated[str, StringConstraints(max_length=MAX_NAME), AfterValidator(no_nul), NUL_FREE]
 LongText: TypeAlias = Annotated[str, StringConstraints(max_length=MAX_DESCRIPTION), AfterValidator(no_nul), NUL_FREE]
 

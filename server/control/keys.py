@@ -13,7 +13,7 @@ from server.control import tokens
 from server.control.auth import Scope, hash_secret
 from server.control.call import CurrentCall
 from server.control.errors import ApiError
-from server.control.fields import Body, NoFields, ShortText, Whole, refusal
+from server.control.fields import WHOLE, Body, NoFields, ShortText, refusal
 from server.control.gate import FOR_ROOT, RECORDS, ControlRoute, declare
 from server.control.pagination import CurrentListQuery
 from server.control.records import answer_list
@@ -42,7 +42,7 @@ def _parse_expiry(value: object) -> object:
 
 
 Expiry: TypeAlias = Annotated[
-    Annotated[Whole, Field(le=LAST_TIME)] | None,
+    Annotated[int, Field(le=LAST_TIME), WHOLE] | None,
     BeforeValidator(_parse_expiry),
     WithJsonSchema({"anyOf": [{"type": "string", "format": "date-time"}, {"type": "integer"}, {"type": "null"}]}),
 ]

@@ -10,7 +10,7 @@ from pydantic import Field
 from starlette.responses import Response
 
 from server.control.call import CurrentCall
-from server.control.fields import MAX_WHOLE, Alias, Body, Name, Whole
+from server.control.fields import MAX_WHOLE, WHOLE, Alias, Body, Name
 from server.control.gate import RECORDS, ControlRoute, declare
 from server.control.pagination import CurrentListQuery
 from server.control.records import answer_list
@@ -19,7 +19,7 @@ from storage.workspaces import WorkspacePatch
 
 router = APIRouter(route_class=ControlRoute, tags=["Workspaces"])
 
-Limit: TypeAlias = Annotated[Whole, Field(ge=0, le=MAX_WHOLE)] | None
+Limit: TypeAlias = Annotated[int, Field(ge=0, le=MAX_WHOLE), WHOLE] | None
 
 
 class WorkspaceFields(Body):

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from sys import getsizeof
 
+from server.edge.paths import RULE_FILES, is_hidden
 from storage.models import HostedSite
 from storage.paths import MAX_SEGMENTS
 
@@ -31,7 +32,12 @@ class PathIndex:
         paths: set[str] = set()
         self._pages: dict[str, str] = {}  # folder, with its slash → the error page in it
         for name in names:
-            path = f"/{name[start:]}"
+            relative = name[start:]
+            path = f"/{relative}"
+            if path.endswith(page_end):
+                self._pages[path[: -len(site.not_found)]] = name
+            if relative in RULE_FILES or is_hidden(relative):
+                continue  # never served
             paths.add(path)
             if path.endswith(_HTML):
                 paths.add(path.removesuffix(_HTML))
@@ -39,8 +45,6 @@ class PathIndex:
                 folder = path[: -len(site.index)]
                 paths.add(folder)
                 paths.add(folder[:-1])
-            if path.endswith(page_end):
-                self._pages[path[: -len(site.not_found)]] = name
         paths.update(f"/{name[start:]}" for name in lost)
         self._paths = frozenset(paths)
         texts = sum(map(getsizeof, paths)) + sum(getsizeof(text) for page in self._pages.items() for text in page)

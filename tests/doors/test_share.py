@@ -30,6 +30,7 @@ async def test_the_share_of_gets_that_need_no_task(tmp_path: Path, monkeypatch: 
     gets, missing, tasks, tasks_of_missing = 0, 0, 0, 0
     async with file_hosting(tmp_path) as hosting:
         await fill(hosting)
+        hosting.clock.now += 60  # what has changed within this second is not kept
         async with served(hosting.edge) as port:
             cases = list(load_cases())
             for case in cases:  # so that the server is warm

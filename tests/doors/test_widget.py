@@ -167,7 +167,7 @@ async def test_sessions_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
 async def test_made_up_origins_push_out_nobody(
     slowly: list[bytes], read: list[bytes], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(answers, "MAX_TABLES_BYTES", 4 * tables.TABLE_OVERHEAD)
+    monkeypatch.setattr(answers, "MAX_TABLES_BYTES", 8 * tables.TABLE_OVERHEAD)
     async with connected() as (hosting, client):
         await hosting.widget("aaaaaaaa", "a.test")
         for _ in range(4):

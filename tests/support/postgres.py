@@ -116,9 +116,10 @@ def tcp_postgres() -> Iterator[PostgresServer]:
     """A running server that strangers connect to, with TLS if they like: as `reader`, by the password `right`."""
     binaries = _find_binaries() or missing("PostgreSQL", "postgresql")
     with tempfile.TemporaryDirectory(prefix="pg", dir="/tmp") as directory, socket.socket() as reserved:
+        # Bound until the end, so that nobody gets the port meanwhile; who listens may share it with who does not.
+        reserved.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         reserved.bind(("127.0.0.1", 0))
         port = reserved.getsockname()[1]
-        reserved.close()
         folder = Path(directory)
         _write_certificate(folder)
         tls = f"-c ssl=on -c ssl_cert_file={folder}/server.pem -c ssl_key_file={folder}/server.key"
