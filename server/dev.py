@@ -9,14 +9,16 @@ from __future__ import annotations
 import asyncio
 import os
 import socket
+import threading
 import time
-from collections.abc import AsyncIterator, Callable, Sequence
-from contextlib import suppress
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
+from contextlib import aclosing, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
-from watchfiles import Change, awatch
+from watchfiles import Change, watch
+from watchfiles.main import FileChange
 
 from server.doors.journal import Journal
 from server.doors.log_format import FORMATS
@@ -203,21 +205,36 @@ async def _watch(root: Path, is_watched: Callable[[str], bool]) -> AsyncIterator
     while True:
         watched = await _wait_for(root)
         is_first = True
+        found = _list_changes(root, matters)
         with suppress(FileNotFoundError):  # it went while it was to be watched
-            async for changes in awatch(
-                root,
-                watch_filter=matters,
-                debounce=16 * SETTLE_MILLIS,
-                step=SETTLE_MILLIS,
-                rust_timeout=LOOK_MILLIS,
-                yield_on_timeout=True,
-            ):
-                if changes or is_first:
-                    yield
-                is_first = False
-                # A new folder may have the old one's number.
-                if (Change.deleted, str(root)) in changes or _identify(root) != watched:
-                    break
+            async with aclosing(found):
+                async for changes in found:
+                    if changes or is_first:
+                        yield
+                    is_first = False
+                    # A new folder may have the old one's number.
+                    if (Change.deleted, str(root)) in changes or _identify(root) != watched:
+                        break
+
+
+async def _list_changes(root: Path, matters: Callable[[Change, str], bool]) -> AsyncGenerator[set[FileChange], None]:
+    """What has changed, again and again, be it nothing. As `watchfiles.awatch`, whose cancel scopes have been seen to
+    swallow the cancellation that Ctrl-C is. Raises `FileNotFoundError` if `root` is not there."""
+    stop = threading.Event()
+    found = watch(
+        root,
+        watch_filter=matters,
+        debounce=16 * SETTLE_MILLIS,
+        step=SETTLE_MILLIS,
+        rust_timeout=LOOK_MILLIS,
+        yield_on_timeout=True,
+        stop_event=stop,
+    )
+    try:
+        while (changes := await asyncio.to_thread(next, found, None)) is not None:
+            yield changes
+    finally:
+        stop.set()
 
 
 async def _wait_for(folder: Path) -> tuple[int, int]:
