@@ -69,9 +69,7 @@ async def revoke_all(
         )
 
 
-async def _try(
-    client: httpx.AsyncClient, provider: Provider, connection: Mapping[str, Any], before: Outcome
-) -> Result:
+async def _try(client: httpx.AsyncClient, provider: Provider, connection: Mapping[str, Any], before: Outcome) -> Result:
     if before != "pending":
         return Result(before)
     try:

@@ -20,7 +20,7 @@ HEAD_BYTES = 1024  # in which a page says that it is one
 
 _UTF16 = (b"\xff\xfe", b"\xfe\xff")  # byte order marks, which outdo what Content-Type says (WHATWG Encoding §6)
 _RAW = ((b"<!--", b"-->"), (b"<script", b"</script"))  # in which "</body" is no tag
-# The last tag of a body has nothing but comments and the end of <html> behind it. A "</body" that an attribute (srcdoc),
+# A body's end has nothing but comments and the end of <html> behind it. A "</body" that an attribute (srcdoc),
 # a <textarea> or the like holds has their end there, which a tag put before it would break open.
 _LAST = re.compile(rb"</body[^<>\"']*+>?(?:\s++|</html[^<>\"']*+>?|<!--(?>.*?(?:-->|\Z)))*+", re.DOTALL)
 
