@@ -71,10 +71,15 @@ class Purger:
             await asyncio.sleep(every)
 
     async def work(self) -> None:
-        """Do what is due. Raises `StorageError`."""
-        for purge in await self._metadata.list_purges(self._clock(), AT_ONCE):
-            if claimed := await self._metadata.claim_purge(purge, self._clock() + LEASE):
-                await self._purge(claimed)
+        """Do what is due, side by side: no site waits for the providers of another. Raises `StorageError`."""
+        due = await self._metadata.list_purges(self._clock(), AT_ONCE)
+        outcomes = await asyncio.gather(*map(self._claim, due), return_exceptions=True)
+        if failures := [outcome for outcome in outcomes if outcome is not None]:
+            raise failures[0]
+
+    async def _claim(self, purge: Purge) -> None:
+        if claimed := await self._metadata.claim_purge(purge, self._clock() + LEASE):
+            await self._purge(claimed)
 
     async def _purge(self, purge: Purge) -> None:
         gone = 0
@@ -107,7 +112,9 @@ class Purger:
         from server.revocation import read_providers, revoke_all
 
         pending: Outcome = "pending"
-        before = purge.outcomes or (pending,) * len(connections)
+        # Of one whose tokens could not be read before it is only known that something is pending.
+        known = len(purge.outcomes) == len(connections)
+        before = purge.outcomes if known else (pending,) * len(connections)
         after = await revoke_all(self._providers or read_providers(), connections, before)
         for connection, outcome in zip(connections, after, strict=True):
             if outcome.reason:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import tomllib
 from collections.abc import Mapping, Sequence
@@ -60,15 +61,17 @@ async def revoke_all(
     says that it is pending."""
     # No redirect is followed: it might lead anywhere.
     async with httpx.AsyncClient(timeout=SECONDS, follow_redirects=False) as client:
-        return [
-            await _try(client, providers[connection["provider"]], connection)
-            if outcome == "pending"
-            else Result(outcome)
-            for connection, outcome in zip(connections, before, strict=True)
-        ]
+        return await asyncio.gather(
+            *(
+                _try(client, providers[connection["provider"]], connection, outcome)
+                for connection, outcome in zip(connections, before, strict=True)
+            )
+        )
 
 
-async def _try(client: httpx.AsyncClient, provider: Provider, connection: Mapping[str, Any]) -> Result:
+async def _try(client: httpx.AsyncClient, provider: Provider, connection: Mapping[str, Any], before: Outcome) -> Result:
+    if before != "pending":
+        return Result(before)
     try:
         match provider.call:
             case "none":
@@ -110,13 +113,14 @@ async def _delete(client: httpx.AsyncClient, provider: Provider, connection: Map
 async def _ask(client: httpx.AsyncClient, method: str, url: str, **extra: Any) -> tuple[int, str]:
     """The status, and the `error` that a JSON answer has (RFC 6749 §5.2)."""
     try:
-        async with client.stream(method, url, **extra) as response:
+        # httpx counts anew with each piece that it reads.
+        async with asyncio.timeout(SECONDS), client.stream(method, url, **extra) as response:
             body = b""
             async for chunk in response.aiter_bytes():
                 body += chunk
                 if len(body) > MAX_ANSWER:
                     break
-    except httpx.HTTPError as exc:
+    except (httpx.HTTPError, TimeoutError) as exc:
         raise NotRevoked(f"the provider cannot be reached ({type(exc).__name__})") from None
     error = ""
     with suppress(ValueError, TypeError, KeyError, RecursionError):

@@ -11,10 +11,11 @@ import httpx
 import pytest
 from fastapi import FastAPI
 from starlette.requests import Request
-from starlette.responses import Response
+from starlette.responses import Response, StreamingResponse
 from structlog.testing import capture_logs
 
 from server import purger as purging
+from server import revocation
 from server.purger import GIVE_UP, HOUR, LEASE, LONGEST_PAUSE, Purger, pause_after
 from server.revocation import Provider, read_providers
 from server.vault import Vault
@@ -46,16 +47,16 @@ class Estate:
         self.vault = Vault()
         self.providers = providers
 
-    async def delete_site(self, *connections: dict[str, Any], sessions: int = 0) -> Widget:
+    async def delete_site(self, *connections: dict[str, Any], site_id: str = SITE_ID, sessions: int = 0) -> Widget:
         secrets: Any = {}
         if connections:
-            secrets["oauth_connections"] = self.vault.seal(list(connections), SITE_ID, "oauth_connections")
+            secrets["oauth_connections"] = self.vault.seal(list(connections), site_id, "oauth_connections")
         new = NewWidget(
-            workspace_id="acme", site_id=SITE_ID, domain="a.example", business_name="A", settings={}, secrets=secrets
+            workspace_id="acme", site_id=site_id, domain="a.example", business_name="A", settings={}, secrets=secrets
         )
         made = await self.store.create_widget(new)
         for number in range(sessions):
-            await self.store.add_session(SITE_ID, f"/{number}", "hello")
+            await self.store.add_session(site_id, f"/{number}", "hello")
         await self.store.delete_widget(made.id)
         return made
 
@@ -212,6 +213,65 @@ async def test_tokens_that_cannot_be_read_any_more(estate: Estate) -> None:
     estate.clock.now += GIVE_UP
     await estate.work()
     assert (await estate.outcome() or {})["connections"] == ["given_up"]
+
+
+async def test_tokens_that_can_be_read_again(estate: Estate) -> None:
+    """The operator puts the key back into its file."""
+    estate.providers = dict(read_providers())
+    vault = estate.vault
+    await estate.delete_site(connection("airtable"), connection("woocommerce"))
+    estate.vault = Vault()
+    await estate.work()
+    assert await estate.outcome() is None
+    estate.vault = vault
+    estate.clock.now = await estate.next_due()
+    await estate.work()
+    assert (await estate.outcome() or {})["connections"] == ["not_offered", "not_offered"]
+
+
+async def test_a_provider_that_answers_by_drops(estate: Estate, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is not waited for longer than one that says nothing; nor does another site wait for it."""
+    monkeypatch.setattr(revocation, "SECONDS", 0.3)
+    release = asyncio.Event()
+
+    async def drops() -> AsyncIterator[bytes]:
+        yield b"{"
+        while not release.is_set():
+            await asyncio.sleep(0.02)
+            yield b" "
+
+    app = FastAPI()
+
+    @app.post("/revoke")
+    async def revoke() -> Response:
+        return StreamingResponse(drops())
+
+    async with served(app) as server:
+        estate.providers = {"google": Provider(call="rfc7009", url=f"http://127.0.0.1:{port_of(server)}/revoke")}
+        await estate.delete_site(connection())
+        with capture_logs() as logs:
+            await estate.work()
+        release.set()
+    assert logs[-1]["reason"].startswith("the provider cannot be reached")
+    assert await estate.next_due() == estate.clock.now + pause_after(1)
+
+
+async def test_one_that_cannot_be_purged_keeps_no_other(estate: Estate, monkeypatch: pytest.MonkeyPatch) -> None:
+    first = await estate.delete_site(sessions=1)
+    second = await estate.delete_site(site_id="another0", sessions=1)
+    purge_sessions = estate.store.purge_sessions
+
+    async def fail_first(purge: Purge, limit: int) -> int:
+        if purge.widget_id == first.id:
+            raise Unavailable("away")
+        return await purge_sessions(purge, limit)
+
+    monkeypatch.setattr(estate.store, "purge_sessions", fail_first)
+    with pytest.raises(Unavailable):
+        await estate.work()
+    assert (await estate.store.list_sessions(second.id, PageQuery())).items == ()
+    (left,) = await estate.store.list_purges(2**53, 10)
+    assert left.widget_id == first.id
 
 
 async def test_one_that_died_at_it_is_taken_over_from(estate: Estate) -> None:

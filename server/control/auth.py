@@ -14,7 +14,7 @@ from starlette.requests import Request
 
 from server.control import tokens
 from server.control.config import ControlConfig
-from server.control.errors import ApiError, not_authenticated
+from server.control.errors import ApiError, is_of_sites, not_authenticated
 from server.control.rates import Rates, render_headers
 from storage.errors import StorageError
 from storage.metadata import MetadataStore
@@ -74,11 +74,12 @@ def hash_secret(secret: bytes) -> str:
 def bearer_secret(request: Request) -> bytes:
     """The secret of the request's only `Authorization: Bearer` header; raises 401."""
     given = [value for name, value in request.scope["headers"] if name == b"authorization"]
+    form = "Bearer vk_live_…" if is_of_sites(request) else "Bearer sk-…"
     if not given:
-        raise not_authenticated("A key is needed: send it as Authorization: Bearer sk-…")
+        raise not_authenticated(f"A key is needed: send it as Authorization: {form}")
     scheme, _, secret = given[0].partition(b" ")
     if len(given) > 1 or scheme.lower() != b"bearer" or not secret.strip():
-        raise not_authenticated("The Authorization header must be one, of the form: Bearer sk-…")
+        raise not_authenticated(f"The Authorization header must be one, of the form: {form}")
     return bytes(secret.strip())
 
 

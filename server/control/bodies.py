@@ -31,6 +31,7 @@ from server.control.errors import ApiError, Detail, bad_request
 from storage.errors import Invalid, TooLarge, Unavailable
 
 JSON = "application/json"
+MERGE_PATCH = "application/merge-patch+json"  # RFC 7396 §4, which is what each PATCH here takes
 
 SMALL_JSON = 256 * 1024  # bytes: parsed in a few milliseconds, for which a thread is not worth its hop
 MAX_VALUES = 400_000  # brackets and commas of a body: a manifest has three for each file
@@ -50,7 +51,8 @@ def media_type(request: Request) -> str:
 
 def require_json(request: Request) -> None:
     """Raises 415 for anything else."""
-    if media_type(request) != JSON:
+    given = media_type(request)
+    if given != JSON and not (given == MERGE_PATCH and request.method == "PATCH"):
         raise ApiError(415, "UNSUPPORTED_MEDIA_TYPE", f"Send the body as Content-Type: {JSON}")
 
 

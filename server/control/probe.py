@@ -67,7 +67,8 @@ def resolve(host: str, port: int, networks: Sequence[str]) -> list[str]:
     addresses = list(dict.fromkeys(str(entry[4][0]) for entry in found))
     for address in addresses:
         if not is_allowed(ip_address(address), networks):
-            raise Failed(f"the address {address} of {host} is private: whoever runs this server has to allow it")
+            # Not which: names of a network that is not the caller's are not for the caller to look up.
+            raise Failed(f"the address of {host} is private: whoever runs this server has to allow it")
     return addresses[:MAX_ADDRESSES]
 
 

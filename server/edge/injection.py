@@ -6,6 +6,7 @@ It becomes a part of a page before that is hashed, compressed and kept: a reques
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import Awaitable, Callable
 from html import escape
 
@@ -19,6 +20,9 @@ HEAD_BYTES = 1024  # in which a page says that it is one
 
 _UTF16 = (b"\xff\xfe", b"\xfe\xff")  # byte order marks, which outdo what Content-Type says (WHATWG Encoding §6)
 _RAW = ((b"<!--", b"-->"), (b"<script", b"</script"))  # in which "</body" is no tag
+# A body's end has nothing but comments and the end of <html> behind it. A "</body" that an attribute (srcdoc),
+# a <textarea> or the like holds has their end there, which a tag put before it would break open.
+_LAST = re.compile(rb"</body[^<>\"']*+>?(?:\s++|</html[^<>\"']*+>?|<!--(?>.*?(?:-->|\Z)))*+", re.DOTALL)
 
 
 def tag_for(base: str, site_id: str) -> bytes:
@@ -36,7 +40,8 @@ def add_tag(html: bytes, tag: bytes) -> bytes | None:
     head = lower[:HEAD_BYTES]
     if end < 0 and b"<!doctype" not in head and b"<html" not in head:
         return None
-    if end < 0 or any(lower.rfind(start, 0, end) > lower.rfind(stop, 0, end) for start, stop in _RAW):
+    is_held = any(lower.rfind(start, 0, end) > lower.rfind(stop, 0, end) for start, stop in _RAW)
+    if end < 0 or is_held or not _LAST.fullmatch(lower, end):
         end = len(html)  # what is behind the end of a body belongs to the body (WHATWG HTML §13.2.6.4.19)
     return html[:end] + tag + html[end:]
 

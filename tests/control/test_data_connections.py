@@ -83,16 +83,12 @@ async def test_no_connection_is_configured(api: Api) -> None:
 
 
 @one_store
-@pytest.mark.parametrize(
-    ("host", "address"),
-    [("localhost", None), ("10.1.2.3", "10.1.2.3"), ("169.254.169.254", "169.254.169.254"), ("::1", "::1")],
-)
-async def test_a_private_address_is_refused(api: Api, host: str, address: str | None) -> None:
-    """Whatever listens there."""
+@pytest.mark.parametrize("host", ["localhost", "10.1.2.3", "169.254.169.254", "::1"])
+async def test_a_private_address_is_refused(api: Api, host: str) -> None:
+    """Whatever listens there; and what a name stands for is not told."""
     outcome = await ask(api, connection(5432, host=host))
-    assert outcome["ok"] is False
-    assert "is private: whoever runs this server has to allow it" in outcome["error"]
-    assert (address or "the address") in outcome["error"]
+    reason = f"the address of {host} is private: whoever runs this server has to allow it"
+    assert outcome == {"ok": False, "error": reason}
 
 
 @one_store
@@ -209,7 +205,7 @@ async def test_a_name_is_looked_up_once_and_all_of_it_is_judged(monkeypatch: pyt
     assert len(probe.resolve("x.example", 5432, [])) == probe.MAX_ADDRESSES
     monkeypatch.setattr(socket, "getaddrinfo", answering("1.1.1.1", "10.0.0.1"))
     outcome = await probe.probe({**connection(5432, host="x.example"), "networks": []})
-    assert "10.0.0.1 of x.example is private" in outcome["error"]
+    assert "the address of x.example is private" in outcome["error"]
 
 
 async def test_the_next_address_is_tried(tcp_postgres: PostgresServer, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -248,6 +248,10 @@ async def test_an_update_is_a_merge_patch(api: Api) -> None:
     assert "custom_instructions" not in moved
     assert (moved["business_description"], moved["enabled_pages"]) == ("", ["/x"])
     assert moved["personality"] == made["personality"]
+    merge_patch = {"Content-Type": "application/merge-patch+json"}  # RFC 7396 §4
+    answer = await api.call("PATCH", f"/v1/sites/{ref}", content=b'{"voice": "echo"}', headers=merge_patch)
+    assert data_of(answer)["voice"] == "echo"
+    refused(await api.post("/v1/sites", content=b"{}", headers=merge_patch), 415, "UNSUPPORTED_MEDIA_TYPE")
     for name in ("site_id", "id", "created_at"):
         message = refused(await patch(api, ref, {name: made[name]}), 400, "BAD_REQUEST", "body")
         assert f"{name} never changes" in message
@@ -323,7 +327,7 @@ async def test_keys_of_the_sites_api(api: Api) -> None:
 @one_store
 async def test_who_is_let_in(api: Api) -> None:
     missing = await api.http.get("/v1/sites")
-    refused(missing, 401, "NOT_AUTHENTICATED")
+    assert refused(missing, 401, "NOT_AUTHENTICATED").endswith("Authorization: Bearer vk_live_…")
     assert missing.headers["www-authenticate"] == "Bearer"
     refused(await api.get("/v1/sites", key="vk_live_wrong"), 401, "NOT_AUTHENTICATED")
 

@@ -9,6 +9,7 @@ import pytest
 from storage.metadata import MetadataStore
 from storage.models import Blob, Change, Deployment, File, HostedSite, Mode, NewDeployment, NewSite, NewSpace, Space
 from storage.previews import Preview
+from storage.widgets import NewWidget
 from tests.storage.conftest import Clock, make_blob
 
 HOUR = 3_600_000
@@ -62,6 +63,18 @@ async def test_a_preview_is_the_site_with_the_deployment(
     assert private.preview
     assert private.preview.private
     assert private.version > expected.version
+
+
+async def test_a_preview_has_no_widget(metadata: MetadataStore, space: Space) -> None:
+    """It is not at the domain that the widget's configuration is for."""
+    await metadata.create_site(NewSite(space_id=space.id, domain="a.example", meta={"widget": True}))
+    new = NewWidget(workspace_id="acme", site_id="ab1c2d3e", domain="a.example", business_name="A", settings={})
+    await metadata.create_widget(new)
+    deployment = await deploy(metadata, space, {"a": 1})
+    assert (await find_hosted(metadata)).widget == "ab1c2d3e"
+    preview = await metadata.find_preview(digits(deployment.id, 20), domain="a.example")
+    assert preview
+    assert preview.widget is None
 
 
 async def test_a_preview_wants_a_site_of_the_same_space(metadata: MetadataStore, space: Space) -> None:
