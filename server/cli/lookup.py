@@ -36,14 +36,19 @@ async def get_space(client: Client, ref: str) -> tuple[str, dict[str, Any] | Non
     return (await client.get(f"space/{segment(ref)}/fetch"))["id"], None
 
 
-def host_of(url: str) -> str | None:
-    """The host of a whole URL; None for a path."""
+def domain_of(url: str) -> str | None:
+    """The domain of the site that a whole URL is of, be it of a preview; None where it does not say: for a path, and
+    for a preview that is named by the site's id."""
+    from server.edge.preview_hosts import parse_preview  # here, as it takes the public suffix list along
+
     try:
-        return urlsplit(url).hostname
+        host = urlsplit(url).hostname
     except ValueError as exc:
         raise CliError(
             f"{url!r} is not a URL.", "Give a whole one, or a path that begins with /.", exit_code=USAGE
         ) from exc
+    preview = parse_preview(host, (host.partition(".")[2],)) if host else None
+    return host if preview is None else preview.domain
 
 
 async def _get_site_at(client: Client, domain: str, space: str | None) -> dict[str, Any]:

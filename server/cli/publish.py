@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 from server.cli.errors import USAGE, ApiError, CliError
 from server.cli.names import derive_alias
 from server.cli.scan import LocalFile, Scan
+from server.edge.paths import RULE_FILES
 from storage.errors import Invalid
 from storage.paths import join, parse_folder
 
@@ -73,7 +74,7 @@ class Outcome:
     """What was done. `deployment_id` is None where nothing had changed.
 
     `is_live`: visitors get it. `loss`: what they would lose, for whose sake they do not, as the API's diff has it.
-    `preview`: where the deployment can be looked at. `problems`: of the site's rules, as they are live.
+    `preview`: where the deployment can be looked at. `problems`: of the site's rules, as they are live or would be.
     """
 
     space_id: str
@@ -137,6 +138,10 @@ async def publish(client: Client, scan: Scan, target: Target, uploading: Uploadi
     if target.activate and not is_spared:
         problems = await client.activate(space_id, deployment_id)
     site = place.site or await _make_site(client, space_id, target.domain, place.prefix)
+    is_live = target.activate and not is_spared
+    if not (is_live and place.site) and any(file.path in RULE_FILES for file in scan.files):
+        # Activating tells of the rules that are live then: not of those of a site that was not there yet.
+        problems = await client.find_problems(space_id, deployment_id)
     return Outcome(
         space_id,
         site,
@@ -144,7 +149,7 @@ async def publish(client: Client, scan: Scan, target: Target, uploading: Uploadi
         change.removed,
         sent_files=len(sent),
         sent_bytes=sum(file.size for file in sent),
-        is_live=target.activate and not is_spared,
+        is_live=is_live,
         loss=loss if is_spared else None,
         preview=await client.find_preview(space_id, site.id, deployment_id),
         problems=tuple(problems),
