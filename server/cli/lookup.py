@@ -39,7 +39,7 @@ async def get_space(client: Client, ref: str) -> tuple[str, dict[str, Any] | Non
 def domain_of(url: str) -> str | None:
     """The domain of the site that a whole URL is of, be it of a preview; None where it does not say: for a path, and
     for a preview that is named by the site's id."""
-    from server.edge.preview_hosts import parse_preview  # here, as it takes the public suffix list along
+    from server.edge.preview_hosts import guess_preview  # here, as it takes the public suffix list along
 
     try:
         host = urlsplit(url).hostname
@@ -47,7 +47,7 @@ def domain_of(url: str) -> str | None:
         raise CliError(
             f"{url!r} is not a URL.", "Give a whole one, or a path that begins with /.", exit_code=USAGE
         ) from exc
-    preview = parse_preview(host, (host.partition(".")[2],)) if host else None
+    preview = guess_preview(host) if host else None
     return host if preview is None else preview.domain
 
 
