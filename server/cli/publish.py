@@ -19,7 +19,6 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 from server.cli.errors import USAGE, ApiError, CliError
 from server.cli.names import derive_alias
 from server.cli.scan import LocalFile, Scan
-from server.edge.paths import RULE_FILES
 from storage.errors import Invalid
 from storage.paths import join, parse_folder
 
@@ -27,6 +26,7 @@ if TYPE_CHECKING:
     from server.cli.client import Client, RemoteSite
 
 PARALLEL = 8  # uploads at a time: enough to hide latency, few enough not to crowd out other people
+RULES = ("_redirects", "_headers")
 CHUNK = 256 * 1024  # bytes read and sent at a time
 
 # `uploading(files, bytes)` is entered around the uploads and gives a function that is told of bytes sent, or, as a
@@ -139,7 +139,7 @@ async def publish(client: Client, scan: Scan, target: Target, uploading: Uploadi
         problems = await client.activate(space_id, deployment_id)
     site = place.site or await _make_site(client, space_id, target.domain, place.prefix)
     is_live = target.activate and not is_spared
-    if not (is_live and place.site) and any(file.path in RULE_FILES for file in scan.files):
+    if not (is_live and place.site) and any(file.path in RULES for file in scan.files):
         # Activating tells of the rules that are live then: not of those of a site that was not there yet.
         problems = await client.find_problems(space_id, deployment_id)
     return Outcome(
