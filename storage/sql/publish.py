@@ -16,14 +16,12 @@ from collections.abc import Mapping
 from typing import Any, TypeVar
 
 from sqlalchemy import (
-    CTE,
     BigInteger,
     BindParameter,
     ColumnElement,
     FromClause,
     Insert,
     ScalarSelect,
-    Select,
     Update,
     and_,
     bindparam,
@@ -79,34 +77,25 @@ def newest(value: ColumnElement[T], path: ColumnElement[str], source: FromClause
     return at_path.order_by(files.c.from_revision.desc()).limit(1).correlate(source).scalar_subquery()
 
 
-def _once(looked_up: Select[Any], name: str) -> CTE:
-    """What is looked up for a row is looked up once: SQLite would do so wherever it is named, which is eight times."""
-    return looked_up.cte(name).prefix_with("MATERIALIZED")
-
-
 def _end_replaced(source: FromClause) -> Update:
     live_digest = newest(case((files.c.to_revision.is_(None), files.c.digest)), source.c.path, source)
     return end_where(is_among(files.c.path, select(source.c.path).where(live_digest != source.c.digest)))
 
 
 def _begin(source: FromClause) -> Insert:
-    ended = newest(func.coalesce(files.c.to_revision, _LIVE), source.c.path, source)
-    last = _once(select(*source.c, ended.label("to_revision")), "last")
-    removed = newest(files.c.removed_at, last.c.path, last)
-    gone = _once(
-        select(*last.c, removed.label("removed_at")).where(
-            or_(last.c.to_revision.is_(None), last.c.to_revision != _LIVE)
-        ),
-        "gone",
-    )
+    last = select(
+        *source.c,
+        newest(func.coalesce(files.c.to_revision, _LIVE), source.c.path, source).label("to_revision"),
+        newest(files.c.removed_at, source.c.path, source).label("removed_at"),
+    ).subquery("last")
     begun = select(
         _space.label("space_id"),
-        gone.c.path,
+        last.c.path,
         _revision.label("from_revision"),
-        gone.c.digest,
-        gone.c.size,
-        case((gone.c.to_revision == _revision, gone.c.removed_at), else_=stamped(gone.c.removed_at)),
-    )
+        last.c.digest,
+        last.c.size,
+        case((last.c.to_revision == _revision, last.c.removed_at), else_=stamped(last.c.removed_at)),
+    ).where(or_(last.c.to_revision.is_(None), last.c.to_revision != _LIVE))
     return insert(files).from_select(["space_id", "path", "from_revision", "digest", "size", "modified_at"], begun)
 
 
