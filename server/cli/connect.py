@@ -43,7 +43,7 @@ class Connection:
         TLS, something may stand that does.
         """
         address = urlsplit(url)
-        usual = address.port in (None, {"http": 80, "https": 443}[address.scheme])
+        usual = address.port in (None, {"http": 80, "https": 443}.get(address.scheme))
         if usual or (address.scheme == "http" and not is_local(self.endpoint.url)):
             return urlunsplit(address._replace(netloc=address.hostname or ""))
         return url

@@ -135,10 +135,10 @@ async def publish(client: Client, scan: Scan, target: Target, uploading: Uploadi
     loss = await client.diff(space_id, deployment_id) if target.spare_urls and not change.is_none else None
     is_spared = loss is not None and loss["broken"]["total"] > 0
     problems: list[str] = []
-    if target.activate and not is_spared:
+    is_live = target.activate and not is_spared
+    if is_live:
         problems = await client.activate(space_id, deployment_id)
     site = place.site or await _make_site(client, space_id, target.domain, place.prefix)
-    is_live = target.activate and not is_spared
     if not (is_live and place.site) and any(file.path in RULES for file in scan.files):
         # Activating tells of the rules that are live then: not of those of a site that was not there yet.
         problems = await client.find_problems(space_id, deployment_id)
