@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from server.edge.paths import decode_path
+from server.edge.preview_hosts import guess_preview
 from server.edge.request import Refusal
 from storage.models import Millis
 
@@ -38,6 +39,8 @@ def read_traffic(log: Path, sites: Collection[str], tail: int = TAIL_BYTES) -> T
             continue
         since = known["time"] if since is None else since
         if known["site"] in sites and known["method"] in ("GET", "HEAD") and known["status"] < 400:
+            if guess_preview(str(known["host"])) is not None:
+                continue  # whoever looks at a preview is no visitor yet
             try:
                 requests[decode_path(known["target"].partition("?")[0])] += 1
             except Refusal:
@@ -63,7 +66,7 @@ def _parse(line: str) -> dict[str, Any] | None:
     try:
         fields = json.loads(line)
         time = datetime.fromisoformat(fields["time"])
-        known = {name: fields[name] for name in ("site", "method", "status", "target")}
+        known = {name: fields[name] for name in ("site", "method", "status", "target", "host")}
     except (ValueError, TypeError, KeyError):
         return None
     return {**known, "time": round(time.timestamp() * 1000)}

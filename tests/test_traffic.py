@@ -14,10 +14,12 @@ from server.traffic import Traffic, read_traffic
 from tests.support.process import Serve
 
 
-def line(target: str, site: str = "site_1", status: int = 200, method: str = "GET", second: int = 1) -> str:
+def line(
+    target: str, site: str = "site_1", status: int = 200, method: str = "GET", second: int = 1, host: str = "x"
+) -> str:
     time = f"2026-11-22T10:00:{second:02}.500Z"
     facts: dict[str, Any] = {"time": time, "method": method, "target": target, "status": status, "site": site}
-    return json.dumps({"remote": "127.0.0.1", **facts, "bytes": 1, "host": "x", "referer": "", "user_agent": ""})
+    return json.dumps({"remote": "127.0.0.1", **facts, "bytes": 1, "host": host, "referer": "", "user_agent": ""})
 
 
 FIRST = 1_795_341_601_500  # the time of a line's second 1
@@ -40,6 +42,8 @@ def test_requests_that_got_something_are_counted(tmp_path: Path) -> None:
         line("/a", site="site_2"),
         line("/a", site="site_3"),
         line("/../x"),
+        line("/a", host="01k0vdxkhdgr5n66pa9g--my.localhost:8080"),
+        line("/a", host="01k0vdxkhdgr5n66pa9g--a-example--01k0vdxkhdgr5n66.localhost"),
         line("-", method="-", status=400, site=""),
         '{"target": "/a", "site": "site_1"}',
         "no JSON, and site_1 is in it",

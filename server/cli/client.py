@@ -9,6 +9,7 @@ from urllib.parse import quote
 
 from server.cli.errors import ApiError
 from server.cli.names import segment
+from server.cli.site_views import problem_lines
 from server.cli.transport import Transport
 from storage.models import DEFAULT_INDEX
 
@@ -98,13 +99,19 @@ class Client(Transport):
 
     async def activate(self, space_id: str, deployment_id: str) -> list[str]:
         """Publish the deployment. What is wrong with the rules that are live then, by file and line."""
-        answer = await self.post(f"space/{space_id}/deployment/{deployment_id}/activate")
-        problems = [f"{each['file']}:{each['line']}: {each['reason']}" for each in answer.get("problems", ())]
-        return [*problems, *([f"{more} more problems of rules"] if (more := answer.get("unlisted")) else [])]
+        return problem_lines(await self.post(f"space/{space_id}/deployment/{deployment_id}/activate"))
 
     async def diff(self, space_id: str, deployment_id: str, **query: str) -> dict[str, Any]:
         """What activating the deployment would change."""
         return await self.get(f"space/{space_id}/deployment/{segment(deployment_id)}/diff", **query)
+
+    async def find_problems(self, space_id: str, deployment_id: str) -> list[str]:
+        """What is wrong with the rules that would be live then, as `activate` tells it; nothing if that is refused,
+        for it is asked when all is done."""
+        try:
+            return problem_lines(await self.diff(space_id, deployment_id))
+        except ApiError:
+            return []
 
     async def find_preview(self, space_id: str, site_id: str, deployment_id: str) -> str | None:
         """The URL at which the deployment can be looked at as the site's; None if the server tells none: what was done

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from urllib.parse import urlsplit
+from urllib.parse import urlsplit, urlunsplit
 
 from server.cli.errors import USAGE, CliError
 from server.cli.transport import Endpoint, is_local
@@ -31,13 +31,22 @@ class Connection:
         return local_url(Settings.model_fields["control"].default)
 
     def visitors_url(self, domain: str, visitors: str | None) -> str:
-        """Where a browser finds `domain`. What the server says of its address, `visitors`, counts if it is on this
-        machine: elsewhere something may stand in front of it."""
-        if not is_local(self.endpoint.url):
-            return f"http://{domain}/"
-        address = urlsplit(visitors or self.settings.visitors)
-        usual = address.port == {"http": 80, "https": 443}[address.scheme]
-        return f"{address.scheme}://{domain}/" if usual else f"{address.scheme}://{domain}:{address.port}/"
+        """Where a browser finds `domain`; `visitors` is the server's address as it says it, if it does."""
+        here = self.settings.visitors if is_local(self.endpoint.url) else "http://elsewhere"
+        address = urlsplit(visitors or here)
+        return self.reachable(urlunsplit((address.scheme, f"{domain}:{address.port or 80}", "/", "", "")))
+
+    def reachable(self, url: str) -> str:
+        """`url`, which a server says of a page of its own, as a browser can have it.
+
+        The port counts if the server is on this machine, or has the certificate: in front of another, which speaks no
+        TLS, something may stand that does.
+        """
+        address = urlsplit(url)
+        usual = address.port in (None, {"http": 80, "https": 443}.get(address.scheme))
+        if usual or (address.scheme == "http" and not is_local(self.endpoint.url)):
+            return urlunsplit(address._replace(netloc=address.hostname or ""))
+        return url
 
 
 def connect(url: str | None, key: str | None, data_dir: Path | None) -> Connection:

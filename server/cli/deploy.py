@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, TypeAlias
 
@@ -88,6 +89,11 @@ def deploy(
 
     What cannot be published is named with the reason; names that start with a dot stay at home, save .well-known.
     """
+    if dry_run and fail_on_broken_urls:
+        raise console.usage(
+            "--dry-run sends nothing, so nobody can judge which URLs would stop working.",
+            "Give --no-activate instead of --dry-run: it stays at a preview, and the exit code tells.",
+        )
     target = Target(
         domain=normalise_domain(domain),
         space=space,
@@ -135,5 +141,7 @@ async def _publish(
     started = time.monotonic()
     outcome = await publish(client, found, target, uploading)
     seconds = time.monotonic() - started
+    if outcome.preview is not None:
+        outcome = replace(outcome, preview=connection.reachable(outcome.preview))
     url = await client.find_url(connection, target.domain)
     return published(target, found, outcome, url=url, directory=directory, seconds=seconds)

@@ -14,6 +14,7 @@ from server.cli.lookup import get_site, get_space
 from server.cli.names import SECOND, parse_duration, segment
 from server.cli.options import DataDirOption, JsonOption, KeyOption, LinesOption, TakeOption, UrlOption, examples
 from server.cli.session import Where, call, converse
+from server.cli.site_views import problem_lines, problem_rows
 
 if TYPE_CHECKING:
     from server.cli.client import Client
@@ -103,7 +104,7 @@ def diff(
     key: KeyOption = None,
     data_dir: DataDirOption = None,
 ) -> None:
-    """Tell what making a deployment live would change: files, and URLs that would stop working."""
+    """Tell what making a deployment live would change: files, URLs that would stop working, and wrong rules."""
 
     async def run(client: Client) -> dict[str, Any]:
         space_id, _ = await get_space(client, place)
@@ -115,7 +116,7 @@ def diff(
     else:
         rows = [row for kind in ("added", "changed", "removed") for row in change_rows(kind.title(), answer[kind])]
         lost = loss_rows(answer)
-        console.print_rows([*rows, *(lost or [("Would break", "no URL")])])
+        console.print_rows([*rows, *(lost or [("Would break", "no URL")]), *problem_rows(answer)])
     if fail_on_broken_urls and answer["broken"]["total"]:
         raise typer.Exit(BROKEN_URLS)
 
@@ -135,12 +136,13 @@ def preview(
     """Print where a deployment can be looked at, live or not."""
     query = {"seconds": str(parse_duration("--expires", expires) // SECOND)} if expires else {}
 
-    async def run(client: Client) -> dict[str, Any]:
+    async def run(client: Client, connection: Connection) -> dict[str, Any]:
         found = await get_site(client, site, None)
         path = f"space/{found['spaceId']}/site/{found['id']}/preview/{segment(deployment)}"
-        return await client.get(path, **query)
+        told = await client.get(path, **query)
+        return {**told, "url": connection.reachable(told["url"])}
 
-    answer = call(Where(url, key, data_dir), run)
+    answer = converse(Where(url, key, data_dir), run)
     if json:
         console.print_json(answer)
         return
@@ -176,8 +178,8 @@ def _make_live(where: Where, place: str, deployment: str | None, *, json: bool) 
     if json:
         console.print_json(answer)
         return
-    for problem in answer.get("problems", ()):
-        console.print_warning(f"{problem['file']}:{problem['line']}: {problem['reason']}")
+    for problem in problem_lines(answer):
+        console.print_warning(problem)
     rows: list[tuple[str, Any]] = [
         ("Live", answer["id"]),
         ("Made", console.when(answer["createdAt"])),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from contextlib import aclosing
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
@@ -11,6 +12,9 @@ from server.cli.names import derive_alias, normalise_domain, segment
 
 if TYPE_CHECKING:
     from server.cli.client import Client
+
+# `docs/previews.md` has the form. A site that is named by its id has a `--` within its part, save behind `xn`.
+_PREVIEW = re.compile(r"[0-9a-z]{20}--(?:(?P<domain>(?:xn--)?[a-z0-9]+(?:-[a-z0-9]+)*\..+)|[a-z0-9-]+\..+)")
 
 MOST_SPACES = 200  # that are looked through for a domain, the newest first
 
@@ -36,14 +40,17 @@ async def get_space(client: Client, ref: str) -> tuple[str, dict[str, Any] | Non
     return (await client.get(f"space/{segment(ref)}/fetch"))["id"], None
 
 
-def host_of(url: str) -> str | None:
-    """The host of a whole URL; None for a path."""
+def domain_of(url: str) -> str | None:
+    """The domain of the site that a whole URL is of, be it of a preview; None where it does not say: for a path, and
+    for a preview that is named by the site's id."""
     try:
-        return urlsplit(url).hostname
+        host = urlsplit(url).hostname
     except ValueError as exc:
         raise CliError(
             f"{url!r} is not a URL.", "Give a whole one, or a path that begins with /.", exit_code=USAGE
         ) from exc
+    preview = _PREVIEW.fullmatch(host or "")
+    return host if preview is None else preview["domain"]
 
 
 async def _get_site_at(client: Client, domain: str, space: str | None) -> dict[str, Any]:

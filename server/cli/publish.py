@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from server.cli.client import Client, RemoteSite
 
 PARALLEL = 8  # uploads at a time: enough to hide latency, few enough not to crowd out other people
+RULES = ("_redirects", "_headers")
 CHUNK = 256 * 1024  # bytes read and sent at a time
 
 # `uploading(files, bytes)` is entered around the uploads and gives a function that is told of bytes sent, or, as a
@@ -73,7 +74,7 @@ class Outcome:
     """What was done. `deployment_id` is None where nothing had changed.
 
     `is_live`: visitors get it. `loss`: what they would lose, for whose sake they do not, as the API's diff has it.
-    `preview`: where the deployment can be looked at. `problems`: of the site's rules, as they are live.
+    `preview`: where the deployment can be looked at. `problems`: of the site's rules, as they are live or would be.
     """
 
     space_id: str
@@ -134,9 +135,13 @@ async def publish(client: Client, scan: Scan, target: Target, uploading: Uploadi
     loss = await client.diff(space_id, deployment_id) if target.spare_urls and not change.is_none else None
     is_spared = loss is not None and loss["broken"]["total"] > 0
     problems: list[str] = []
-    if target.activate and not is_spared:
+    is_live = target.activate and not is_spared
+    if is_live:
         problems = await client.activate(space_id, deployment_id)
     site = place.site or await _make_site(client, space_id, target.domain, place.prefix)
+    if not (is_live and place.site) and any(file.path in RULES for file in scan.files):
+        # Activating tells of the rules that are live then: not of those of a site that was not there yet.
+        problems = await client.find_problems(space_id, deployment_id)
     return Outcome(
         space_id,
         site,
@@ -144,7 +149,7 @@ async def publish(client: Client, scan: Scan, target: Target, uploading: Uploadi
         change.removed,
         sent_files=len(sent),
         sent_bytes=sum(file.size for file in sent),
-        is_live=target.activate and not is_spared,
+        is_live=is_live,
         loss=loss if is_spared else None,
         preview=await client.find_preview(space_id, site.id, deployment_id),
         problems=tuple(problems),

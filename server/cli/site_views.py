@@ -33,10 +33,19 @@ def status_rows(status: Mapping[str, Any]) -> list[tuple[str, str]]:
         *_previews(status.get("previews")),
         ("Processes", ", ".join(map(_worker, status["workers"])) or "none serve"),
     ]
-    problems = [f"{each['file']}:{each['line']}: {printable(each['reason'])}" for each in status["problems"]]
-    if status["unlisted"]:
-        problems.append(f"and {status['unlisted']} more")
-    return [*rows, *(("Rules" if not number else "", text) for number, text in enumerate(problems or ["no problems"]))]
+    return [*rows, *problem_rows(status, "no problems")]
+
+
+def problem_rows(answer: Mapping[str, Any], otherwise: str | None = None) -> list[tuple[str, str]]:
+    """Rows of what is wrong with rules, or of `otherwise` where nothing is."""
+    problems = problem_lines(answer) or ([] if otherwise is None else [otherwise])
+    return [("" if number else "Rules", text) for number, text in enumerate(problems)]
+
+
+def problem_lines(answer: Mapping[str, Any]) -> list[str]:
+    """What is wrong with rules, by file and line, in any answer that has `problems` and `unlisted`."""
+    problems = [f"{printable(each['file'])}:{each['line']}: {printable(each['reason'])}" for each in answer["problems"]]
+    return [*problems, *([f"and {answer['unlisted']} more problems of rules"] if answer["unlisted"] else [])]
 
 
 def describe_dns(dns: Mapping[str, Any]) -> str:

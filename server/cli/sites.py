@@ -11,7 +11,7 @@ import typer
 
 from server.cli import console
 from server.cli.fields import AliasField, DescriptionField, MetaField, NameField, collect_fields, require_some
-from server.cli.lookup import get_site, host_of
+from server.cli.lookup import domain_of, get_site
 from server.cli.names import derive_alias, normalise_domain, segment
 from server.cli.options import (
     DataDirOption,
@@ -269,7 +269,7 @@ def explain(
     data_dir: DataDirOption = None,
 ) -> None:
     """Tell what a visitor gets for a URL and why: names tried, the rule, and where each header is from."""
-    ref = site or host_of(target)
+    ref = site or domain_of(target)
     if ref is None:
         raise console.usage(f"{target} does not say of which site it is.", "Give the whole URL, or --site.")
 

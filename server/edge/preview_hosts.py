@@ -68,5 +68,10 @@ def parse_preview(host: str, platform_domains: Sequence[str]) -> PreviewName | N
     return PreviewName(deployment, f"{label}.{platform}", None)
 
 
+def guess_preview(host: str) -> PreviewName | None:
+    """What `host` names, for who does not know which platform domains there are; it may have a port."""
+    return parse_preview(host, (host.partition(".")[2],))
+
+
 def _digits(id: str, count: int) -> str:
     return id.partition("_")[2][:count]

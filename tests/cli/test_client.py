@@ -271,6 +271,15 @@ async def test_what_is_made_is_made_once_and_a_secret_asked_for_once() -> None:
     assert keys[3] == []
 
 
+async def test_no_problems_where_the_server_does_not_say() -> None:
+    told = '{"problems": [{"file": "_headers", "line": 2, "reason": "is bad"}], "unlisted": 3}'
+    script = (refusal(400, "spaceId: has more than 2 files"), answer(200, told))
+    async with scripted(*script) as (client, _):
+        assert await client.find_problems("space_1", "deployment_1") == []
+        found = await client.find_problems("space_1", "deployment_1")
+        assert found == ["_headers:2: is bad", "and 3 more problems of rules"]
+
+
 async def test_no_preview_where_the_server_has_none() -> None:
     script = (
         refusal(404, "There is no such endpoint", code="NOT_FOUND"),

@@ -51,7 +51,15 @@ def test_help_teaches(run: Run, command: list[str]) -> None:
 
 
 @pytest.mark.parametrize(
-    "arguments", [["nonsense"], ["deploy"], ["deploy", "."], ["serve", "--workers", "many"], ["key", "create"]]
+    "arguments",
+    [
+        ["nonsense"],
+        ["deploy"],
+        ["deploy", "."],
+        ["deploy", ".", "--domain", "a.localhost", "--dry-run", "--fail-on-broken-urls"],
+        ["serve", "--workers", "many"],
+        ["key", "create"],
+    ],
 )
 def test_wrong_use(run: Run, arguments: list[str]) -> None:
     code, out, err = run(*arguments)
@@ -231,9 +239,11 @@ def test_deploy_that_would_break_urls(run: Run, at: list[str], server: Serve, si
     arguments = ("deploy", site, "--domain", "careful.localhost", "--fail-on-broken-urls", *at)
     assert run(*arguments)[0] == 0
     (site / "notes").rename(site / "memos")
-    code, out, _ = run(*arguments)
+    (site / "_redirects").write_text("/away /nowhere\n")
+    code, out, err = run(*arguments)
+    assert "Warning: _redirects:1: leads to /nowhere" in err
     assert (code, server.get("careful.localhost", "/notes/").body) == (3, b"notes")
-    assert re.search(r"^Not live +3 files", out)
+    assert re.search(r"^Not live +4 files", out)
     assert re.search(r"^Would break +careful.localhost/notes/", out, re.M)
     assert re.search(r"^_redirects +/notes/? /memos/?", out, re.M)
     code, out, err = run(*arguments, "--json")
@@ -242,7 +252,8 @@ def test_deploy_that_would_break_urls(run: Run, at: list[str], server: Serve, si
     diff = ("deployments", "diff", "careful.localhost", report["deployment"], *at)
     code, out, _ = run(*diff, "--fail-on-broken-urls")
     assert code == 3
-    assert [line.split() for line in out.splitlines()[:2]] == [["Added", "1", "file"], ["memos/index.html"]]
+    assert [line.split()[-1] for line in out.splitlines()[:3]] == ["files", "_redirects", "memos/index.html"]
+    assert re.search(r"^Rules +_redirects:1: leads to /nowhere", out, re.M)
     assert json.loads(run(*diff, "--json")[1])["broken"]["total"] == 1
     assert run("deployments", "activate", "careful.localhost", report["deployment"], *at)[0] == 0
     code, out, _ = run(*diff, "--against", report["deployment"], "--fail-on-broken-urls")
@@ -314,6 +325,20 @@ class TestConnect:
         connection = connect("https://control.example/", "sk-given", None)
         assert (connection.endpoint.url, connection.endpoint.key) == ("https://control.example/", "sk-given")
         assert connection.visitors_url("a.example", None) == "http://a.example/"
+        assert connection.visitors_url("a.example", "http://0.0.0.0:8080") == "http://a.example/"
+        assert connection.visitors_url("a.example", "https://0.0.0.0:443") == "https://a.example/"
+
+    @pytest.mark.parametrize(
+        ("server", "url", "reachable"),
+        [
+            ("https://control.example", "http://x--a.example:8080/?pass=1", "http://x--a.example/?pass=1"),
+            ("https://control.example", "https://x--a.example:8443/", "https://x--a.example:8443/"),
+            ("https://control.example", "https://x--a.example:443/", "https://x--a.example/"),
+            ("http://127.0.0.1:8081", "http://x--a.localhost:8080/", "http://x--a.localhost:8080/"),
+        ],
+    )
+    def test_what_a_server_says_of_its_pages(self, server: str, url: str, reachable: str) -> None:
+        assert connect(server, "sk-given", None).reachable(url) == reachable
 
     def test_the_settings_of_this_machine(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         (tmp_path / "spacelane.toml").write_text('control = "0.0.0.0:9081"\nedge = "[::]:9080"\n')

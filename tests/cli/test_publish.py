@@ -98,6 +98,15 @@ async def test_urls_that_would_break_hold_it_back(control: Control, site: Path) 
     assert (outcome.is_live, outcome.loss, outcome.sent_files) == (True, None, 1)
 
 
+async def test_rules_are_judged(control: Control, site: Path) -> None:
+    (site / "_redirects").write_text("/away /nowhere\n")
+    # A new site, a preview, and what is live.
+    for number, target in enumerate((MY, replace(MY, activate=False), MY)):
+        (site / "index.html").write_text(f"home {number}")
+        outcome, _ = await deploy(control, site, target)
+        assert [problem.partition(", ")[0] for problem in outcome.problems] == ["_redirects:1: leads to /nowhere"]
+
+
 async def test_again_writes_nothing(control: Control, site: Path) -> None:
     first, _ = await deploy(control, site)
     revision = await control.revision()

@@ -110,7 +110,7 @@ def test_site_status(run: Run, at: list[str], server: Serve, site: str) -> None:
     assert rows["Visit"].strip() == f"http://{site}:{server.edge_port}/"
 
 
-def test_site_explain(run: Run, at: list[str], site: str) -> None:
+def test_site_explain(run: Run, at: list[str], server: Serve, site: str) -> None:
     code, out, _ = run("site", "explain", f"http://{site}:8080/a?x=1", *at)
     assert code == 0
     assert "Line 1 of _redirects applies" in out
@@ -118,8 +118,14 @@ def test_site_explain(run: Run, at: list[str], site: str) -> None:
     told = json.loads(run("site", "explain", "/", "--site", site, "-H", "Accept-Encoding: br", "--json", *at)[1])
     assert (told["status"], told["file"]["path"]) == (200, "index.html")
     assert json.loads(run("site", "explain", "/", "--site", site, "--method", "PUT", "--json", *at)[1])["status"] == 405
-    code, _, err = run("site", "explain", "/", *at)
-    assert (code, "--site" in err) == (2, True)
+    newest = lines(run("deployments", "list", site, "--json", *at)[1])[0]["id"]
+    preview = json.loads(run("deployments", "preview", site, newest, "--json", *at)[1])["url"]
+    assert f"--{site}:{server.edge_port}/" in preview
+    told = json.loads(run("site", "explain", f"{preview}old", "--json", *at)[1])
+    assert (told["status"], told["file"]["path"]) == (200, "old.html")
+    for url in ("/", "http://01k0vdxkhdgr5n66pa9g--a-example--01k0vdxkhdgr5n66.localhost/"):
+        code, _, err = run("site", "explain", url, *at)
+        assert (code, "--site" in err) == (2, True)
     assert run("site", "explain", "http://[x/", *at)[0] == 2
 
 

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from server.edge.hosts import parse_authority, parse_domain
-from server.edge.preview_hosts import MAX_LABEL, PreviewName, parse_preview, preview_host, site_label
+from server.edge.preview_hosts import MAX_LABEL, PreviewName, guess_preview, parse_preview, preview_host, site_label
 from storage.errors import Invalid
 
 PLATFORMS = ("pages.test", "localhost", "eu.pages.test")
@@ -106,6 +106,13 @@ def test_names(domain: str, host: str) -> None:
 )
 def test_other_hosts(host: str) -> None:
     assert parse_preview(host, PLATFORMS) is None
+
+
+def test_whatever_the_platform_domain() -> None:
+    start = "01kq3v7d5jq9w2e4t6y8"
+    assert guess_preview(f"{start}--shop.example.com:8080") == PreviewName(start, "shop.example.com:8080", None)
+    assert guess_preview("shop.example.com") is None
+    assert guess_preview(start) is None
 
 
 def test_labels_that_look_alike() -> None:
