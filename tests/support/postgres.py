@@ -49,9 +49,11 @@ class PostgresServer:
     def start(self) -> None:
         """Returns once it answers."""
         settings = f"{_SETTINGS} -k {self.directory} {self._more}"
-        self._run(
-            "pg_ctl", "start", "-w", "-D", f"{self.directory}/data", "-l", f"{self.directory}/log", "-o", settings
-        )
+        log = self.directory / "log"
+        try:
+            self._run("pg_ctl", "start", "-w", "-D", f"{self.directory}/data", "-l", str(log), "-o", settings)
+        except RuntimeError as exc:
+            raise RuntimeError(f"{exc}\n{log.read_text()}") from None
 
     def stop(self) -> None:
         """At once, as a crash would."""
@@ -142,7 +144,8 @@ def _write_certificate(folder: Path) -> None:
     certificate.private_key_pem.write_to_path(str(folder / "server.key"))
     (folder / "server.key").chmod(0o600)
     if os.geteuid() == 0:
-        shutil.chown(folder / "server.key", "postgres")
+        for name in ("server.key", "server.pem"):  # whatever mode new files have in this process
+            shutil.chown(folder / name, "postgres")
 
 
 @pytest.fixture(scope="session")
