@@ -237,7 +237,7 @@ async def test_a_provider_that_answers_by_drops(estate: Estate, monkeypatch: pyt
     async def drops() -> AsyncIterator[bytes]:
         yield b"{"
         while not release.is_set():
-            await asyncio.sleep(0.02)
+            await asyncio.sleep(0.02)  # not a wait for something: the pace
             yield b" "
 
     app = FastAPI()

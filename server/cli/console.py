@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterable, Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from datetime import UTC, datetime
 from typing import Any, TypeAlias
@@ -95,6 +95,24 @@ def print_done(answer: Mapping[str, Any], text: str, *, json: bool) -> None:
         print_json(answer)
     else:
         print_note(text)
+
+
+async def print_items(
+    items: AsyncIterable[Mapping[str, Any]],
+    header: Sequence[str],
+    row: Callable[[Mapping[str, Any]], Sequence[str]],
+    *,
+    json: bool,
+) -> None:
+    """A list: in JSON each item as it comes, otherwise a table once all have come."""
+    rows = []
+    async for item in items:
+        if json:
+            print_record(item)
+        else:
+            rows.append(row(item))
+    if not json:
+        print_table(header, rows)
 
 
 def print_skipped(skipped: Sequence[Skipped]) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from enum import StrEnum
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 
@@ -22,9 +22,6 @@ from server.cli.options import (
 )
 from server.cli.scan import printable
 from server.cli.session import Where, call
-
-if TYPE_CHECKING:
-    from server.cli.client import Client
 
 CREATE_EXAMPLES = examples(
     (
@@ -121,18 +118,15 @@ def list_(
 ) -> None:
     """List the workspace's keys, the oldest first. Secrets are not kept, and so not shown."""
     query = {"workspace": workspace} if workspace else {}
+    header = ("id", "name", "scopes", "state")
+    call(
+        Where(url, key, data_dir),
+        lambda client: console.print_items(client.records("key/list", **query), header, _row, json=json),
+    )
 
-    async def run(client: Client) -> None:
-        rows = []
-        async for item in client.records("key/list", **query):
-            if json:
-                console.print_record(item)
-            else:
-                rows.append((item["id"], printable(item["name"]), " ".join(item["scopes"]), _state(item)))
-        if not json:
-            console.print_table(("id", "name", "scopes", "state"), rows)
 
-    call(Where(url, key, data_dir), run)
+def _row(item: Mapping[str, Any]) -> tuple[str, ...]:
+    return item["id"], printable(item["name"]), " ".join(item["scopes"]), _state(item)
 
 
 def _state(item: Mapping[str, Any]) -> str:

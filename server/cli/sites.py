@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import aclosing
 from enum import StrEnum
 from typing import TYPE_CHECKING, Annotated, Any, TypeAlias
@@ -151,18 +151,15 @@ def list_(
     data_dir: DataDirOption = None,
 ) -> None:
     """List sites, those of the oldest space first."""
+    header = ("domain", "folder", "alias", "id")
+    call(
+        Where(url, key, data_dir),
+        lambda client: console.print_items(_sites(client, space), header, _row, json=json),
+    )
 
-    async def run(client: Client) -> None:
-        rows = []
-        async for item in _sites(client, space):
-            if json:
-                console.print_record(item)
-            else:
-                rows.append((item["domain"], console.shown(item["prefix"]), console.shown(item["alias"]), item["id"]))
-        if not json:
-            console.print_table(("domain", "folder", "alias", "id"), rows)
 
-    call(Where(url, key, data_dir), run)
+def _row(item: Mapping[str, Any]) -> tuple[str, ...]:
+    return item["domain"], console.shown(item["prefix"]), console.shown(item["alias"]), item["id"]
 
 
 async def _sites(client: Client, space: str | None) -> AsyncIterator[dict[str, Any]]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Mapping
 from enum import StrEnum
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -85,18 +86,11 @@ def list_(
 ) -> None:
     """List the workspace's spaces, the oldest first."""
     query = _query(contact_id, meta)
-
-    async def run(client: Client) -> None:
-        rows = []
-        async for item in client.records("space/list", **query):
-            if json:
-                console.print_record(item)
-            else:
-                rows.append(_row(item))
-        if not json:
-            console.print_table(("id", "alias", "name", "made"), rows)
-
-    call(Where(url, key, data_dir), run)
+    header = ("id", "alias", "name", "made")
+    call(
+        Where(url, key, data_dir),
+        lambda client: console.print_items(client.records("space/list", **query), header, _row, json=json),
+    )
 
 
 def update(
@@ -161,5 +155,5 @@ def _query(contact_id: str | None, meta: list[str] | None) -> dict[str, str]:
     }
 
 
-def _row(item: dict[str, Any]) -> tuple[str, ...]:
+def _row(item: Mapping[str, Any]) -> tuple[str, ...]:
     return item["id"], console.shown(item["alias"]), console.shown(item["name"]), console.when(item["createdAt"])

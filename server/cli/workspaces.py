@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Annotated, Any, TypeAlias
+from typing import Annotated, Any, TypeAlias
 
 import typer
 
@@ -13,9 +13,6 @@ from server.cli.names import segment
 from server.cli.options import DataDirOption, JsonOption, KeyOption, LinesOption, UrlOption, examples
 from server.cli.scan import printable
 from server.cli.session import Where, call
-
-if TYPE_CHECKING:
-    from server.cli.client import Client
 
 CREATE_EXAMPLES = examples(
     ("spacelane workspace create --alias acme --name 'Acme Inc.'", "a tenant of its own, without limits"),
@@ -87,18 +84,15 @@ def list_(
     json: LinesOption = False, url: UrlOption = None, key: KeyOption = None, data_dir: DataDirOption = None
 ) -> None:
     """List every workspace and its limits."""
+    header = ("id", "alias", "name", "limits")
+    call(
+        Where(url, key, data_dir),
+        lambda client: console.print_items(client.records("workspace/list"), header, _row, json=json),
+    )
 
-    async def run(client: Client) -> None:
-        rows = []
-        async for item in client.records("workspace/list"):
-            if json:
-                console.print_record(item)
-            else:
-                rows.append((item["id"], console.shown(item["alias"]), printable(item["name"]), _limits(item)))
-        if not json:
-            console.print_table(("id", "alias", "name", "limits"), rows)
 
-    call(Where(url, key, data_dir), run)
+def _row(item: Mapping[str, Any]) -> tuple[str, ...]:
+    return item["id"], console.shown(item["alias"]), printable(item["name"]), _limits(item)
 
 
 def update(

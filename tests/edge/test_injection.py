@@ -11,7 +11,8 @@ import pytest
 from backports import zstd
 
 from server.edge.injection import MAX_PAGE_BYTES, add_tag, read_tagged, tag_for
-from storage.models import File, HostedSite
+from storage.models import File
+from tests.support.sites import hosted
 
 TAG = b'<script src="//widget.test/widget.js" data-site-id="ab1c2d3e" async></script>'
 
@@ -65,20 +66,7 @@ def test_what_stays_as_it_is(page: bytes) -> None:
     assert add_tag(page, TAG) is None
 
 
-SITE = HostedSite(
-    id="site_1",
-    space_id="space_1",
-    domain="a.test",
-    prefix="",
-    index="index.html",
-    not_found="404.html",
-    revision=1,
-    created_at=1,
-    settings_at=None,
-    files_revision=1,
-    variants_revision=0,
-    widget="ab1c2d3e",
-)
+SITE = hosted(widget="ab1c2d3e")
 
 
 def file(path: str, size: int) -> File:

@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 
 from server.edge.path_index import PathIndex
 from server.edge.paths import Missing, candidates, resolve
-from storage.models import File, HostedSite
+from storage.models import File
+from tests.support.sites import hosted
 
 SEGMENTS = st.sampled_from(
     ["a", "b", "index.html", "404.html", "a.html", "b.html", ".well-known", ".x", "_headers", "é"]
@@ -19,22 +20,6 @@ NAMES = st.lists(st.lists(SEGMENTS, min_size=1, max_size=4).map("/".join), max_s
 PATHS = st.lists(SEGMENTS, max_size=4).flatmap(
     lambda segments: st.sampled_from(["/" + "/".join(segments), "/" + "".join(f"{each}/" for each in segments)])
 )
-
-
-def hosted(prefix: str = "", index: str = "index.html", not_found: str = "404.html") -> HostedSite:
-    return HostedSite(
-        id="site_1",
-        space_id="space_1",
-        domain="a.test",
-        prefix=prefix,
-        index=index,
-        not_found=not_found,
-        revision=1,
-        created_at=1,
-        settings_at=None,
-        files_revision=1,
-        variants_revision=0,
-    )
 
 
 @given(
@@ -47,7 +32,7 @@ def hosted(prefix: str = "", index: str = "index.html", not_found: str = "404.ht
 def test_it_says_what_a_look_up_would_find(
     names: list[str], path: str, prefix: str, index: str, not_found: str
 ) -> None:
-    site = hosted(prefix, index, not_found)
+    site = hosted(prefix=prefix, index=index, not_found=not_found)
     below = [f"{prefix}/{name}" if prefix else name for name in names]
     files = {name: File(path=name, digest="0" * 64, size=1, modified_at=1, from_revision=1) for name in below}
     wanted = candidates(path, site)

@@ -11,25 +11,8 @@ from hypothesis import strategies as st
 
 from server.edge.paths import Found, Missing, Redirect, candidates, decode_path, encode_path, last_change, resolve
 from server.edge.request import Refusal
-from storage.models import File, HostedSite
-
-
-def site(
-    prefix: str = "", index: str = "index.html", not_found: str = "404.html", settings_at: int | None = None
-) -> HostedSite:
-    return HostedSite(
-        id="site_1",
-        space_id="space_1",
-        domain="a.test",
-        prefix=prefix,
-        index=index,
-        not_found=not_found,
-        revision=1,
-        created_at=1,
-        settings_at=settings_at,
-        files_revision=1,
-        variants_revision=0,
-    )
+from storage.models import File
+from tests.support.sites import hosted
 
 
 def rows(*names: str) -> dict[str, File]:
@@ -37,7 +20,7 @@ def rows(*names: str) -> dict[str, File]:
 
 
 def answer(path: str, *names: str, **fields: Any) -> Found | Redirect | Missing:
-    return resolve(path, candidates(path, site(**fields)), rows(*names))
+    return resolve(path, candidates(path, hosted(**fields)), rows(*names))
 
 
 def outcome(path: str, *names: str, **fields: Any) -> str:
@@ -164,23 +147,23 @@ def test_a_redirect_is_encoded() -> None:
 def test_rows_that_ended_do_not_exist() -> None:
     gone = File(path="a", digest="0" * 64, size=1, modified_at=5, from_revision=1, to_revision=2, removed_at=9)
     files = {**rows("a.html"), "a": gone}
-    wanted = candidates("/a", site())
+    wanted = candidates("/a", hosted())
     found = resolve("/a", wanted, files)
     assert isinstance(found, Found)
     assert found.file.path == "a.html"
     # … but what they hid changed for the visitor when they went, not when it was written.
-    assert last_change(wanted, files, site()) == 9
+    assert last_change(wanted, files, hosted()) == 9
 
 
 def test_settings_count_as_a_change() -> None:
-    wanted = candidates("/a.html", site())
-    assert last_change(wanted, rows("a.html"), site()) == 1
-    assert last_change(wanted, rows("a.html"), site(settings_at=7)) == 7
+    wanted = candidates("/a.html", hosted())
+    assert last_change(wanted, rows("a.html"), hosted()) == 1
+    assert last_change(wanted, rows("a.html"), hosted(settings_at=7)) == 7
 
 
 def test_names_are_bounded() -> None:
-    assert len(candidates("/" + "a/" * 4000 + "b", site()).names()) <= 64 + 4
-    assert candidates("/" + "a" * 2000, site()).names() == {"404.html"}
+    assert len(candidates("/" + "a/" * 4000 + "b", hosted()).names()) <= 64 + 4
+    assert candidates("/" + "a" * 2000, hosted()).names() == {"404.html"}
 
 
 SEGMENT = st.text(st.characters(exclude_characters="/\\\0", exclude_categories=("Cs", "Cc")), min_size=1, max_size=8)
@@ -195,7 +178,7 @@ def test_no_path_leaves_the_prefix(path: str, tree: list[str], prefix: str) -> N
         return
     inside = [f"p/q/{name}" for name in tree] + [f"p/{name}" for name in tree]
     files = rows(*tree, *inside)
-    match resolve(decoded, candidates(decoded, site(prefix=prefix)), files):
+    match resolve(decoded, candidates(decoded, hosted(prefix=prefix)), files):
         case Found(file) | Missing(File() as file):
             assert file.path.startswith(prefix and prefix + "/")
             assert file.path in files

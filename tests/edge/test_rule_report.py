@@ -12,21 +12,10 @@ from server.edge.rule_files import SiteRules
 from server.edge.rule_lines import MAX_PROBLEMS
 from server.edge.rule_report import report
 from server.edge.trees import Tree
-from storage.models import Blob, HostedSite
+from storage.models import Blob
+from tests.support.sites import hosted
 
-SITE = HostedSite(
-    id="site_1",
-    space_id="space_1",
-    domain="one.example",
-    prefix="app",
-    index="index.html",
-    not_found="404.html",
-    revision=1,
-    created_at=0,
-    settings_at=None,
-    files_revision=1,
-    variants_revision=1,
-)
+SITE = hosted(domain="one.example", prefix="app")
 FILES = ("index.html", "a.html", "docs/index.html", "docs/x.html", "404.html", "app.js", "down.html")
 
 

@@ -16,8 +16,9 @@ from server.edge.paths import candidates, find_lost
 from server.edge.preview_hosts import preview_host
 from server.edge.request import Request
 from server.edge.response import Response
-from storage.models import File, HostedSite, NewSite
+from storage.models import File, NewSite
 from tests.support.hosting import NOW, PREVIEWS, Hosting, memory_hosting, new_edge, sql_hosting
+from tests.support.sites import hosted
 
 HOUR = 3_600_000
 OLD = {
@@ -171,20 +172,7 @@ async def test_the_index_of_what_is_there_knows_of_it(hosting: Hosting) -> None:
     assert await bodies(hosting, "/logo.png", "/about.html", "/assets/app.1.js") == [b"logo", 404, b"app 1"]
 
 
-SITE = HostedSite(
-    id="site_1",
-    space_id="space_1",
-    domain="a.test",
-    prefix="app",
-    index="index.html",
-    not_found="404.html",
-    revision=1,
-    created_at=0,
-    settings_at=None,
-    files_revision=2,
-    variants_revision=0,
-    skew_revision=2,
-)
+SITE = hosted(prefix="app", files_revision=2, skew_revision=2)
 
 
 @pytest.mark.parametrize(

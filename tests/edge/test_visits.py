@@ -14,6 +14,7 @@ from storage.errors import Unavailable
 from storage.memory import MemoryBlobs, MemoryMetadata
 from storage.models import Change, HostedSite
 from tests.support.hosting import LatestRevision, memory_hosting
+from tests.support.sites import hosted
 
 
 class Connection:
@@ -25,10 +26,7 @@ class Connection:
 
 
 def site(domain: str, site_id: str = "site_1") -> HostedSite:
-    return HostedSite(
-        id=site_id, space_id="space_1", domain=domain, prefix="", index="", not_found="", revision=1, created_at=0,
-        settings_at=None, files_revision=1, variants_revision=0,
-    )  # fmt: skip
+    return hosted(domain=domain, id=site_id)
 
 
 def test_only_those_are_told_who_have_been_there() -> None:
