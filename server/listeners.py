@@ -21,8 +21,10 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResp
 
 from server.doors.asgi import create_app, for_hypercorn
 from server.doors.fast import fast_protocol_for
-from server.doors.http1 import DEADLINES, LAST_CALL_SECONDS, Phase, protocol_for
+from server.doors.http1 import LAST_CALL_SECONDS, EdgeProtocol, protocol_for
 from server.doors.journal import Journal
+from server.doors.open_files import OpenFiles
+from server.doors.phases import DEADLINES, Phase
 from server.edge.edge import Edge
 
 GRACE_SECONDS = 10  # for answers under way when the server stops
@@ -55,9 +57,11 @@ class Listener(Protocol):
 class Uvicorn(uvicorn.Server):
     """uvicorn's server, which says when it has started and leaves signals to us."""
 
-    def __init__(self, config: uvicorn.Config) -> None:
+    def __init__(self, config: uvicorn.Config, close: Callable[[], None] = lambda: None) -> None:
+        """`close` is called when all connections have ended."""
         super().__init__(config)
         self.listening = asyncio.Event()
+        self._close = close
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup(sockets)
@@ -79,6 +83,7 @@ class Uvicorn(uvicorn.Server):
         finally:
             cut.cancel()
             late.cancel()
+            self._close()
 
     def _tell_connections(self) -> None:
         for connection in list(self.server_state.connections):
@@ -194,9 +199,13 @@ def edge_server(
     """The hardened listener: uvicorn with our protocol, which sets its own limits and deadlines. `fast`: with the fast
     door before the ASGI door; the other, which is wrapped in `wrap`, then gets what the first leaves."""
     journal = Journal(edge.clock) if journal is None else journal
-    make_protocol = fast_protocol_for if fast else protocol_for
-    protocol = make_protocol(edge, journal, deadlines)
-    return Uvicorn(_uvicorn_config(wrap(create_app(edge, journal)), tls, http=protocol, date_header=False))
+    files = OpenFiles(edge.open_file)
+    if fast:
+        protocol: type[EdgeProtocol] = fast_protocol_for(edge, journal, files, deadlines, encrypted=tls is not None)
+    else:
+        protocol = protocol_for(edge, journal, deadlines)
+    config = _uvicorn_config(wrap(create_app(edge, journal)), tls, http=protocol, date_header=False)
+    return Uvicorn(config, files.close)
 
 
 def hypercorn_server(edge: Edge, tls: SSLContext | None = None, journal: Journal | None = None) -> Hypercorn:

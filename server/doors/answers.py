@@ -18,8 +18,8 @@ from weakref import ref
 from server.doors.head import parse_header_lines
 from server.doors.journal import Journal
 from server.doors.quick import QuickReader
-from server.doors.tables import MAX_TABLES_BYTES, Answer, Table, Tables
-from server.edge.cache import Entry
+from server.doors.tables import MAX_TABLES_BYTES, SMALL_BODY_BYTES, Answer, Table, Tables
+from server.edge.cache import Depends, Entry
 from server.edge.conditions import finish
 from server.edge.decision import normal_host
 from server.edge.edge import Edge
@@ -27,7 +27,7 @@ from server.edge.paths import decode_path, encode_path
 from server.edge.request import MAX_TARGET_BYTES, Refusal, Request
 from server.edge.response import Representation, Response
 from server.memo import Memo
-from storage.models import HostedSite
+from storage.models import Blob, HostedSite
 
 MAX_PATH_CHARACTERS = 1024  # of a request that is kept
 MAX_SENDER_BYTES = 4096  # of the lines of a sender who is kept
@@ -51,6 +51,7 @@ _COOKIE = b"\r\nCookie: "
 _REFERER = b"\r\nReferer: "
 _IF_NONE_MATCH = b"\r\nIf-None-Match: "
 _IF_MODIFIED_SINCE = b"\r\nIf-Modified-Since: "
+_RANGE = b"\r\nRange: "
 
 # Requests with these are no matter of looking up. If-Modified-Since does not count beside If-None-Match (RFC 9110
 # §13.1.3); alone it is a matter of comparing.
@@ -89,7 +90,7 @@ class Sender:
     """
 
     __slots__ = (
-        "accept_encoding", "answers", "authority", "host", "lines", "origin", "referer", "revision", "table",
+        "accept_encoding", "answers", "authority", "closes", "host", "lines", "origin", "referer", "revision", "table",
         "user_agent",
     )  # fmt: skip
 
@@ -109,6 +110,7 @@ class Sender:
         self.referer = referer
         self.user_agent = user_agent
         self.origin: str | None = None  # nor where the host does not ask for it
+        self.closes = False  # the connection, behind the answer
         self.revision = -2
         self.table: Table | None = None
         self.answers: Mapping[bytes, Answer] = NO_ANSWERS
@@ -116,23 +118,26 @@ class Sender:
     def again(self) -> Sender:
         """As it was when it was first met."""
         again = Sender(self.lines, self.host, self.accept_encoding, self.authority, self.referer, self.user_agent)
-        again.origin = self.origin
+        again.origin, again.closes = self.origin, self.closes
         return again
 
 
 NOBODY = Sender(b"", "", None, b"", None, None)
 
 
-def cut_conditions(lines: bytes) -> tuple[bytes, bytes | None] | None:
-    """Header lines, which begin with the end of the request line and end with the empty one, without If-None-Match and,
-    beside it, If-Modified-Since; and the former's value, not yet known to be well-formed. None if the latter may not
-    be."""
+def cut_conditions(lines: bytes) -> tuple[bytes, bytes | None, bytes | None] | None:
+    """Header lines, which begin with the end of the request line and end with the empty one, without If-None-Match,
+    beside it If-Modified-Since, and Range; and the values of the first and the last, of which the former is not yet
+    known to be well-formed. None if another may not be."""
     lines, etag = _cut(lines, _IF_NONE_MATCH)
     if etag is not None:
         lines, date = _cut(lines, _IF_MODIFIED_SINCE)
         if date is not None and not is_text(date):
             return None
-    return lines, etag
+    lines, span = _cut(lines, _RANGE)
+    if span is not None and not is_text(span):
+        return None
+    return lines, etag, span
 
 
 def is_text(value: bytes) -> bool:
@@ -152,9 +157,11 @@ def _cut(lines: bytes, mark: bytes) -> tuple[bytes, bytes | None]:
 class Answers:
     """One worker's senders and tables."""
 
-    def __init__(self, edge: Edge, journal: Journal) -> None:
+    def __init__(self, edge: Edge, journal: Journal, *, sends_files: bool = True) -> None:
+        """`sends_files`: whoever answers from the tables can send a body from its file."""
         self.edge = edge
         self.journal = journal
+        self._sends_files = sends_files
         self._senders: Memo[bytes, Sender] = Memo(MAX_SENDERS_BYTES)
         self._reader = QuickReader()
         self._revision = -1  # that _current is of
@@ -293,25 +300,37 @@ class Answers:
     def _keep(
         self, table: Table, answers: MutableMapping[Any, Answer], key: Hashable, entry: Entry, line: bytes
     ) -> Answer | None:
-        stored = entry.value
-        if not isinstance(stored, Representation) or not isinstance(stored.body, bytes):
+        stored = self._as_sent(entry.value)
+        if stored is None:
             return None
         asked = Request(method=line.partition(b" ")[0].decode("ascii"), authority=None, path="/")
-        answer = self._render(table, entry, finish(stored, asked), line)
+        answer = self._render(table, entry, stored, finish(stored, asked), line)
         answer.repeats_query = stored.location is not None
         if stored.etag is not None:
             answer.etag = stored.etag
             asked = replace(asked, if_none_match=stored.etag.decode("ascii"))
-            answer.unchanged = self._render(table, entry, finish(stored, asked), line)
+            answer.unchanged = self._render(table, entry, stored, finish(stored, asked), line)
         self.edge.cache.enlist(entry, answers, key, answer, answer.size + len(line))
         return answer
 
-    def _render(self, table: Table, entry: Entry, response: Response, line: bytes) -> Answer:
-        assert isinstance(response.body, bytes)
+    def _as_sent(self, stored: Representation | Depends) -> Representation | None:
+        """With a large body as its file, if there is one: sending that is cheaper than writing what memory has."""
+        if not isinstance(stored, Representation) or (isinstance(stored.body, Blob) and not self._sends_files):
+            return None
+        body, digest = stored.body, stored.digest
+        if not self._sends_files or isinstance(body, Blob) or len(body) <= SMALL_BODY_BYTES or digest is None:
+            return stored
+        reader = self.edge.open_file(digest)
+        if reader is None:
+            return stored
+        reader.close_nowait()
+        return replace(stored, body=Blob(digest=digest, size=len(body)))
+
+    def _render(self, table: Table, entry: Entry, stored: Representation, response: Response, line: bytes) -> Answer:
         method, target, protocol = line.split(b" ")
         log_format, site_id = self.journal.format, table.site.id
-        around = log_format.around(method, protocol, response.status, len(response.body), site_id.encode("ascii"))
-        return Answer(entry, response, around[0] + log_format.target(target) + around[1], around, site_id)
+        around = log_format.around(method, protocol, response.status, response.size, site_id.encode("ascii"))
+        return Answer(entry, stored, response, around[0] + log_format.target(target) + around[1], around, site_id)
 
     def _table(self, site: HostedSite, accept_encoding: str | None, origin: str | None) -> Table:
         tables = self._tables if origin is None else self._tables_by_origin
@@ -329,7 +348,8 @@ class Answers:
                 return None
         find = fields.get
         authority = find(b"Host")
-        if authority is None or find(b"Connection", b"keep-alive").lower() != b"keep-alive":
+        connection = find(b"Connection", b"keep-alive").lower()
+        if authority is None or connection not in (b"keep-alive", b"close"):
             return None
         if not _UNUSUAL_AS_SENT.isdisjoint(fields):
             return None
@@ -341,6 +361,7 @@ class Answers:
         origin = find(b"Origin") if self.edge.reads_origin(host) else None
         sender = Sender(lines, host, _text(coding), authority, find(b"Referer"), find(b"User-Agent"))
         sender.origin = _text(origin)
+        sender.closes = connection == b"close"
         return sender
 
 

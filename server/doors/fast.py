@@ -2,8 +2,8 @@
 
 1. a head whose lines are those of the last one: two look-ups, one write       (`data_received`)
 2. a head that has to be taken apart first, or whose lines are another's       (`_answer`)
-3. any other whole message that memory can answer                              (`_serve`)
-4. the same where the body is a span of an open file                           (`_send_span`)
+3. the same where a part is asked for, or the body is sent from its file       (`_give`)
+4. any other whole message that memory can answer                              (`_serve`)
 5. what memory cannot answer: uvicorn, the ASGI door, a task                   (`EdgeProtocol`)
 
 What it writes is what uvicorn would write for the ASGI door, byte for byte.
@@ -12,53 +12,48 @@ What it writes is what uvicorn would write for the ASGI door, byte for byte.
 from __future__ import annotations
 
 import asyncio
-import logging
 from collections.abc import Mapping
 from dataclasses import replace
+from enum import Enum
 
 from server.doors.answers import MAX_SENDER_BYTES, NOBODY, Answers, cut_conditions, is_text
 from server.doors.head import Head
-from server.doors.http1 import DEADLINES, EdgeProtocol, Phase, render_head
+from server.doors.http1 import render_head
 from server.doors.journal import Asked, Journal
-from server.doors.sendfile import Transfer
+from server.doors.open_files import OpenFile, OpenFiles
+from server.doors.phases import DEADLINES, Phase
+from server.doors.sending import Sending, SendingProtocol, span_of
 from server.doors.tables import SMALL_BODY_BYTES, Answer
+from server.edge.conditions import finish
 from server.edge.edge import Edge
 from server.edge.request import Refusal, Request, read_request, split_target
-from server.edge.response import Parts, Response, Span
-from storage.blobs import FileReader
+from server.edge.response import Body, Parts, Response
 from storage.models import HostedSite
 
 MAX_WHOLE_BYTES = 8 * 1024  # of a head that is looked up
-UNKNOWN = 1 << 62  # bytes: more than are ever unsent, so that at its deadline a connection is looked at, not ended
-
-logger = logging.getLogger("spacelane.edge")
 
 
-class _Sending:
-    """A response under way, all but its head by a `Transfer`."""
+class Written(Enum):
+    """How much of an answer has been given."""
 
-    def __init__(self, asked: Asked, response: Response, transfer: Transfer, last: bool) -> None:
-        self.asked = asked
-        self.response = response
-        self.transfer = transfer
-        self.last = last  # the connection ends behind it
-        self.at_once = True  # as long as it has not had to wait
+    NOTHING = 0
+    SOME = 1  # the rest follows, unless the connection has ended
+    ALL = 2
 
 
-class FastProtocol(EdgeProtocol):
+class FastProtocol(SendingProtocol):
     """One connection. What it answers from is set by `fast_protocol_for`."""
 
-    __slots__ = ("_lines", "_ready", "_rest_seconds", "_sender", "_sender_log", "_sending", "_visited")
+    __slots__ = ("_lines", "_ready", "_sender", "_sender_log", "_visited")
 
     answers: Answers
+    files: OpenFiles
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         self._ready = False  # for a request that is answered at once
         # Of the last request, likely to be those of the next: what the lines mean, the lines without conditions, and
         # what the log says of them.
         self._sender, self._lines, self._sender_log = NOBODY, b"", b""
-        self._rest_seconds = self.deadlines[Phase.FLUSHING]
-        self._sending: _Sending | None = None
         self._visited: tuple[str | None, int] = (None, -1)  # authority and revision that `_site` was found by
         super().connection_made(transport)
 
@@ -70,9 +65,9 @@ class FastProtocol(EdgeProtocol):
                 line = data[: -len(lines)]
                 answer = sender.answers.get(line)
                 if answer is not None:
-                    self._reply(answer, answer.log)
-                    return
-                if self._answer_line(line, None):
+                    if self._reply(answer, line, answer.log):
+                        return
+                elif self._answer_line(line, None, None):
                     return
             elif self._answer(data):
                 return
@@ -86,7 +81,7 @@ class FastProtocol(EdgeProtocol):
         cut = cut_conditions(data[end:])
         if cut is None:
             return False
-        lines, etag = cut
+        lines, etag, span = cut
         sender = self._sender
         if lines != self._lines or sender.revision != self.edge.revision:
             met = self.answers.meet(lines, sender)
@@ -96,17 +91,17 @@ class FastProtocol(EdgeProtocol):
             if self._server_name is not None and self._server_name != sender.host:
                 return False
             assert sender.table is not None, "a settled sender has one"
-            if sender.table.site is not self._site:
+            if sender.table.site is not self._site and not sender.closes:
                 self.visit(sender.table.site)
             self._sender, self._lines, self._sender_log = sender, lines, log
-        answered = self._answer_line(data[:end], etag)
-        if len(lines) > MAX_SENDER_BYTES:  # too much to keep for each connection
+        answered = self._answer_line(data[:end], etag, span)
+        if sender.closes or len(lines) > MAX_SENDER_BYTES:  # who goes, or too much to keep for each connection
             self._sender, self._lines = NOBODY, b""
         return answered
 
-    def _answer_line(self, line: bytes, etag: bytes | None) -> bool:
-        """Answer a request line, and the validator behind it, from the sender's table, which is up to date, if there is
-        an answer in it."""
+    def _answer_line(self, line: bytes, etag: bytes | None, span: bytes | None) -> bool:
+        """Answer a request line, and the validator and the range behind it, from the sender's table, which is up to
+        date, if there is an answer in it."""
         table = self._sender.table
         if table is None or table.retired:
             self._sender = NOBODY  # who is met again gets another
@@ -123,10 +118,14 @@ class FastProtocol(EdgeProtocol):
                 assert answer is not None
             elif answer.etag is not None or not is_text(etag):
                 return False
-        self._reply(answer, answer.log if own else self.answers.log_for(answer, line))
-        return True
+        # For a part there has to be something to take it of (RFC 9110 §14.2).
+        if span is not None and answer.etag is not None and line.startswith(b"GET "):
+            return self._answer_range(answer, line, span)
+        if self._sender.closes:
+            return self._reply_otherwise(answer, line)
+        return self._reply(answer, line, answer.log if own else self.answers.log_for(answer, line))
 
-    def _reply(self, answer: Answer, log: bytes) -> None:
+    def _reply(self, answer: Answer, line: bytes, log: bytes) -> bool:
         now = self.loop.time()
         journal = self.journal
         moment = journal.moment
@@ -134,20 +133,74 @@ class FastProtocol(EdgeProtocol):
             moment = journal.tick(self.loop, now)
         if answer.moment is not moment:
             answer.renew(moment)
-        self.transport.write(answer.whole)
-        if answer.tally.size > SMALL_BODY_BYTES:
-            self.transport.write(answer.body)
+        if answer.tally.size <= SMALL_BODY_BYTES:
+            self.transport.write(answer.whole)
+        else:
+            written = self._write_large(answer, line)
+            if written is not Written.ALL:
+                return written is Written.SOME
         answer.entry.used = True
         journal.note(now, answer.tally, self._peer, log, self._sender_log)
         self._rest(now)
+        return True
 
-    def _rest(self, now: float) -> None:
-        """Wait for the next request, as behind any answer."""
-        self._phase = Phase.FLUSHING
-        self._unsent = UNKNOWN
-        self._deadline = deadline = now + self._rest_seconds
-        if self._due > deadline:
-            self._set_deadline(deadline)
+    def _write_large(self, answer: Answer, line: bytes) -> Written:
+        """Write an answer whose body is no part of the prepared bytes."""
+        body = answer.body
+        if isinstance(body, bytes):
+            self.transport.write(answer.whole)
+            self.transport.write(body)
+            return Written.ALL
+        file = self.files.borrow(body.blob.digest)
+        if file is None:
+            return Written.NOTHING
+        span = span_of(body)
+        sent = self._send_at_once(answer.whole, file, span)
+        if sent == body.size:
+            file.release()
+            return Written.ALL
+        sending = self._remembered(answer, line, answer.tally.status)
+        if self._send_rest(sending, file, span, sent):
+            self._rest(self.loop.time())
+        return Written.SOME
+
+    def _reply_otherwise(self, answer: Answer, line: bytes) -> bool:
+        """The same where the connection ends behind it, or where the body is no part of the prepared bytes."""
+        return self._give(answer, line, answer.tally.status, answer.head, answer.body)
+
+    def _answer_range(self, answer: Answer, line: bytes, field: bytes) -> bool:
+        """Answer with a part of what `answer` shows."""
+        part = answer.part(field)
+        if part is not None:
+            return self._give(answer, line, 206, *part)
+        asked = Request(method="GET", authority=None, path="/", range=field.decode("ascii").strip(" \t"))
+        response = finish(answer.stored, asked)
+        if isinstance(response.body, Parts) and len(response.body.parts) > 1:
+            return False
+        return self._give(answer, line, response.status, render_head(response), response.body)
+
+    def _give(self, answer: Answer, line: bytes, status: int, head: bytes, body: Body) -> bool:
+        """Send what shows all or a part of an answer, unless its file cannot be had."""
+        file = None
+        if isinstance(body, Parts):
+            file = self.files.borrow(body.blob.digest)
+            if file is None:
+                return False
+        answer.entry.used = True
+        sending = self._remembered(answer, line, status)
+        head += self.journal.tick(self.loop, self.loop.time()).date
+        self._send(sending, head, body, file)
+        return True
+
+    def _remembered(self, answer: Answer, line: bytes, status: int) -> Sending:
+        """What is noted of an answer that the sender's table had."""
+        method, target, protocol = line.split(b" ")
+        sender = self._sender
+        assert sender.table is not None, "it has the answer"
+        site = sender.table.site
+        if site is not self._site:
+            self.visit(site)
+        return Sending((method, target, protocol), self._sender_log, status, site.id, sender.closes, remembered=True)
 
     # Messages that have been read in full.
 
@@ -155,32 +208,17 @@ class FastProtocol(EdgeProtocol):
         found = self._find(head)
         if found is None:
             return super()._serve(head, keep_alive=keep_alive)
-        asked, response, reader = found
-        try:
-            transfer = None if reader is None else Transfer(self.transport, reader, _span(response), self._end_span)
-        except OSError:  # the process has no descriptor left
-            return super()._serve(head, keep_alive=keep_alive)
+        asked, response, file = found
         self._head = None
         last = not keep_alive or not head.keep_alive or self._last or (self._half_closed and not self._buffer)
-        start = b"%b%b\r\n" % (render_head(response), b"connection: close\r\n" if last else b"")
-        if transfer is None:
-            assert isinstance(response.body, bytes)
-            self.transport.write(start + response.body)
-            size = len(response.body)
-            self.journal.note_answer(self.loop, self._peer, asked, response.status, size, response.site_id)
-        else:
-            self.transport.write(start)
-            if not self._send_span(_Sending(asked, response, transfer, last)):
-                return False
-        if last:
-            self.finish_connection()
-        else:
-            self._rest(self.loop.time())
-        return True
+        sender = self.journal.format.sender(asked.host, asked.referer, asked.user_agent)
+        line = asked.method, asked.target, asked.protocol
+        sending = Sending(line, sender, response.status, response.site_id, last)
+        return self._send(sending, render_head(response), response.body, file)
 
-    def _find(self, head: Head) -> tuple[Asked, Response, FileReader | None] | None:
+    def _find(self, head: Head) -> tuple[Asked, Response, OpenFile | None] | None:
         """What memory has for it, if now is the time; with the open file where its body is a span of that."""
-        if self.flow.write_paused:  # the base waits until the client has taken what there is
+        if self._writing_paused:  # the base waits until the client has taken what there is
             return None
         try:
             request = read_request(
@@ -191,14 +229,18 @@ class FastProtocol(EdgeProtocol):
             response = self.edge.refuse(refusal)
             asked = Asked.read(head.method, head.target, head.version, head.headers)
             return asked, (replace(response, body=b"") if head.method == b"HEAD" else response), None
-        found = self.edge.open_nowait(request, self._can_send)
-        if found is None:
+        known = self.edge.respond_nowait(request, self._can_send)
+        if known is None:
             return None
-        response, reader = found
-        if response.status < 400 and reader is None and head.version == "1.1":
+        file = None
+        if isinstance(known.body, Parts):
+            file = self.files.borrow(known.body.blob.digest)
+            if file is None:
+                return None
+        if known.status < 400 and head.version == "1.1":
             self.answers.remember(request)
         self._note_visit(request)
-        return Asked.read(head.method, head.target, head.version, head.headers, request.authority), response, reader
+        return Asked.read(head.method, head.target, head.version, head.headers, request.authority), known, file
 
     def _note_visit(self, request: Request) -> None:
         """Note whose site `request`, just answered, is for."""
@@ -211,61 +253,6 @@ class FastProtocol(EdgeProtocol):
         super().visit(site)
         self._visited = (None, -1)
         self._sender = NOBODY  # the next request, if it is one of its, is to say so
-
-    # Spans of files.
-
-    def _can_send(self, body: Parts) -> bool:
-        """Whether the kernel can: one span, to a socket that is not encrypted."""
-        return len(body.parts) == 1 and self.transport.get_extra_info("ssl_object") is None
-
-    def _send_span(self, sending: _Sending) -> bool:
-        """Send the body behind the head that has been written; whether that could be done at once."""
-        self._sending = sending
-        sending.transfer.push()
-        sending.at_once = False
-        if self._sending is None:
-            return not self.transport.is_closing()
-        self._unsent = self._count_unsent()
-        self._enter(Phase.WRITING)
-        return False
-
-    def _end_span(self, error: Exception | None) -> None:
-        """The transfer has ended; with an error the connection does too, so that nobody takes a part for all."""
-        sending = self._sending
-        assert sending is not None
-        self._note_span(sending)
-        if isinstance(error, ConnectionError):
-            self.transport.abort()
-        elif error is not None:
-            logger.error("a response was cut short: %s", error)
-            self._drop()
-        elif sending.at_once:
-            pass  # `_serve` goes on
-        elif sending.last:
-            self.finish_connection()
-        else:
-            self.on_response_complete()
-
-    def _note_span(self, sending: _Sending) -> None:
-        self._sending = None
-        status, sent, site_id = sending.response.status, sending.transfer.sent, sending.response.site_id
-        self.journal.note_answer(self.loop, self._peer, sending.asked, status, sent, site_id)
-
-    def _make_last(self) -> None:
-        if self._sending is None:
-            super()._make_last()
-        else:
-            self._sending.last = True
-
-    def _count_unsent(self) -> int:
-        unsent = super()._count_unsent()
-        return unsent if self._sending is None else unsent + self._sending.transfer.unsent
-
-    def connection_lost(self, exc: Exception | None) -> None:
-        if self._sending is not None:
-            self._sending.transfer.stop()
-            self._note_span(self._sending)
-        super().connection_lost(exc)
 
     # When there is room for a request.
 
@@ -282,10 +269,7 @@ class FastProtocol(EdgeProtocol):
         self._settle()
 
     def resume_writing(self) -> None:
-        if self._sending is None:
-            super().resume_writing()
-        else:
-            self.flow.resume_writing()  # and still the client has to take the rest
+        super().resume_writing()
         self._settle()
 
     def shutdown(self) -> None:
@@ -295,19 +279,19 @@ class FastProtocol(EdgeProtocol):
     def _settle(self) -> None:
         at_rest = self._phase is Phase.IDLE or self._phase is Phase.FLUSHING
         self._ready = at_rest and not (
-            self._buffer or self._had_empty_line or self._half_closed or self._last or self.flow.write_paused
+            self._buffer or self._had_empty_line or self._half_closed or self._last or self._writing_paused
         )
 
 
-def _span(response: Response) -> Span:
-    """Where the body is, that is one span."""
-    assert isinstance(response.body, Parts)
-    [span] = response.body.parts
-    assert isinstance(span, Span)
-    return span
-
-
-def fast_protocol_for(edge: Edge, journal: Journal, deadlines: Mapping[Phase, float] = DEADLINES) -> type[FastProtocol]:
+def fast_protocol_for(
+    edge: Edge,
+    journal: Journal,
+    files: OpenFiles,
+    deadlines: Mapping[Phase, float] = DEADLINES,
+    *,
+    encrypted: bool = False,
+) -> type[FastProtocol]:
     """The protocol class that answers from `edge`: uvicorn makes one for each connection."""
-    attributes = {"edge": edge, "deadlines": deadlines, "journal": journal, "answers": Answers(edge, journal)}
+    answers = Answers(edge, journal, sends_files=not encrypted)
+    attributes = {"edge": edge, "deadlines": deadlines, "journal": journal, "answers": answers, "files": files}
     return type("BoundFastProtocol", (FastProtocol,), attributes)

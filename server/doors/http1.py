@@ -11,8 +11,10 @@ are the edge's own pages. A connection is in one of the phases below, each with 
     FLUSHING  all is written, not all of it taken  dropped, if nothing was taken meanwhile
     CLOSING   the last answer is on its way        dropped, sooner if all of it has left
 
-Attributes of uvicorn used here: connections, cycle, flow, headers, loop, parser, server_state, transport, url, and the
-cycle's keep_alive, more_body, message_event, response_complete and transport. A test lists them; uvicorn is pinned.
+What uvicorn keeps for a connection is made when it is first to answer there, which for most is never: `_wake`. Its
+attributes used here: app_state, config, connections, cycle, flow, headers, loop, parser, server_state, transport, url,
+and the cycle's keep_alive, more_body, message_event, response_complete and transport. A test lists them; uvicorn is
+pinned.
 """
 
 from __future__ import annotations
@@ -23,13 +25,17 @@ import struct
 from collections.abc import Collection, Mapping
 from contextlib import suppress
 from dataclasses import replace
-from enum import Enum
+from typing import Any
 
+from uvicorn import Config
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
+from uvicorn.server import ServerState
 
 from server.doors import asgi, tls
 from server.doors.head import Head, find_head_end, glimpse, parse_head
 from server.doors.journal import Asked, Journal
+from server.doors.phases import DEADLINES, Phase
+from server.doors.seam import LastAnswer, ReadHead
 from server.edge.edge import Edge
 from server.edge.request import Refusal, split_target
 from server.edge.response import Response
@@ -42,58 +48,6 @@ MAX_PIPELINED_BYTES = 64 * 1024  # kept behind a message that is being answered
 MAX_DISCARDED_BYTES = 1024 * 1024  # read and thrown away so that a last answer is not lost to a reset
 
 
-class Phase(Enum):
-    """Where a connection is; see above."""
-
-    IDLE = 1
-    READING = 2
-    SERVING = 3
-    WRITING = 4
-    FLUSHING = 5
-    CLOSING = 6
-
-
-DEADLINES: Mapping[Phase, float] = {  # seconds
-    Phase.IDLE: 75.0,
-    Phase.READING: 10.0,
-    Phase.SERVING: float("inf"),
-    Phase.WRITING: 30.0,  # without a byte taken
-    Phase.FLUSHING: 30.0,  # likewise
-    Phase.CLOSING: 2.0,  # for the client to close; as WRITING while there is something unsent
-}
-
-
-class _ReadHead:
-    """What uvicorn asks its parser about the head just read."""
-
-    def __init__(self, head: Head) -> None:
-        self._head = head
-
-    def get_http_version(self) -> str:
-        return self._head.version
-
-    def get_method(self) -> bytes:
-        return self._head.method
-
-    def should_keep_alive(self) -> bool:
-        return self._head.keep_alive
-
-    def should_upgrade(self) -> bool:
-        return False
-
-
-class _LastAnswer:
-    """The transport as a cycle sees it, whose `close` lets the client take the answer first."""
-
-    def __init__(self, protocol: EdgeProtocol) -> None:
-        self._protocol = protocol
-        self.write = protocol.transport.write
-        self.is_closing = protocol.transport.is_closing
-
-    def close(self) -> None:
-        self._protocol.finish_connection()
-
-
 class EdgeProtocol(HttpToolsProtocol):
     """One connection. What it answers from is set by `protocol_for`."""
 
@@ -101,17 +55,33 @@ class EdgeProtocol(HttpToolsProtocol):
     # would take 1.5 KB more for each connection.
     __slots__ = (
         "_buffer", "_cutting", "_deadline", "_discarded", "_due", "_had_empty_line", "_half_closed", "_head", "_last",
-        "_peer", "_phase", "_seen", "_server_name", "_site", "_timer", "_unsent",
+        "_peer", "_phase", "_reading_paused", "_seen", "_server_name", "_site", "_timer", "_unsent", "_writing_paused",
     )  # fmt: skip
 
     edge: Edge
     journal: Journal
     deadlines: Mapping[Phase, float]
 
+    def __init__(
+        self,
+        config: Config,
+        server_state: ServerState,
+        app_state: dict[str, Any],
+        _loop: asyncio.AbstractEventLoop | None = None,
+    ) -> None:
+        self.config = config
+        self.server_state = server_state
+        self.app_state = app_state
+        self.connections = server_state.connections
+        self.loop = _loop or asyncio.get_running_loop()
+        self.flow = None  # type: ignore[assignment]  # until uvicorn is awake
+        self.cycle = None  # type: ignore[assignment]
+
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
-        super().connection_made(transport)
-        self.parser = None  # type: ignore[assignment]  # uvicorn's own is never asked, takes 0.9 KB, and refers to us
-        self._peer = self.journal.format.peer(self.client[0] if self.client else "")
+        self.connections.add(self)
+        self.transport = transport
+        address = transport.get_extra_info("peername")
+        self._peer = self.journal.format.peer(address[0] if address else "")
         self._server_name: str | None = getattr(transport.get_extra_info("ssl_object"), "server_name", None)
         self._buffer = bytearray()
         self._seen = 0  # of _buffer, without the end of a head
@@ -119,6 +89,7 @@ class EdgeProtocol(HttpToolsProtocol):
         self._had_empty_line = False  # before the request line of the message under way
         self._half_closed = False  # the client sends nothing more
         self._last = False  # the next answer is the last: the server stops
+        self._reading_paused = self._writing_paused = False
         self._discarded = 0
         self._unsent = 0
         self._timer: asyncio.TimerHandle | None = None
@@ -133,7 +104,29 @@ class EdgeProtocol(HttpToolsProtocol):
         if self._cutting is not None:
             self._cutting.cancel()
         self.edge.visits.remove(self)
-        super().connection_lost(exc)
+        if self.flow is None:
+            self.connections.discard(self)
+        else:
+            super().connection_lost(exc)
+
+    def _wake(self) -> None:
+        """Make what uvicorn keeps for a connection that it is to answer on."""
+        transport = self.transport
+        super().__init__(self.config, self.server_state, self.app_state, self.loop)
+        super().connection_made(transport)
+        self.parser = None  # type: ignore[assignment]  # uvicorn's own is never asked, takes 0.9 KB, and refers to us
+        if self._writing_paused:
+            self.flow.pause_writing()
+
+    def _pause_reading(self) -> None:
+        if not self._reading_paused:
+            self._reading_paused = True
+            self.transport.pause_reading()
+
+    def _resume_reading(self) -> None:
+        if self._reading_paused:
+            self._reading_paused = False
+            self.transport.resume_reading()
 
     # Reading
 
@@ -146,7 +139,7 @@ class EdgeProtocol(HttpToolsProtocol):
         self._buffer += data
         if self._busy:
             if len(self._buffer) > MAX_PIPELINED_BYTES:
-                self.flow.pause_reading()
+                self._pause_reading()
         else:
             self._advance()
 
@@ -211,7 +204,9 @@ class EdgeProtocol(HttpToolsProtocol):
         authority, path, query = split_target(head.target)
         self._head = None
         self._enter(Phase.SERVING)
-        self.parser = _ReadHead(head)  # type: ignore[assignment]
+        if self.flow is None:
+            self._wake()
+        self.parser = ReadHead(head)  # type: ignore[assignment]
         self.on_message_begin()
         extensions: dict[str, object] = {asgi.TARGET: head.target, VISIT: self.visit}
         if self._server_name is not None:
@@ -230,7 +225,7 @@ class EdgeProtocol(HttpToolsProtocol):
         self.on_headers_complete()
         if not keep_alive or self._last or (self._half_closed and not self._buffer):
             self.cycle.keep_alive = False
-        self.cycle.transport = _LastAnswer(self)  # type: ignore[assignment]
+        self.cycle.transport = LastAnswer(self.transport, self.finish_connection)  # type: ignore[assignment]
         self.on_message_complete()
         return False
 
@@ -241,7 +236,7 @@ class EdgeProtocol(HttpToolsProtocol):
             return
         self._unsent = self.transport.get_write_buffer_size()
         self._enter(Phase.FLUSHING if self._unsent else Phase.IDLE)
-        self.flow.resume_reading()
+        self._resume_reading()
         if self._buffer:
             self._advance()
         if self._half_closed and not self._busy:
@@ -306,7 +301,7 @@ class EdgeProtocol(HttpToolsProtocol):
         self._buffer.clear()
         self._unsent = self.transport.get_write_buffer_size()
         self._enter(Phase.CLOSING)
-        self.flow.resume_reading()
+        self._resume_reading()
         with suppress(OSError):  # the client may have reset the connection just now
             if self.transport.can_write_eof():
                 self.transport.write_eof()
@@ -316,19 +311,23 @@ class EdgeProtocol(HttpToolsProtocol):
     # Deadlines
 
     def pause_writing(self) -> None:
-        super().pause_writing()
+        self._writing_paused = True
+        if self.flow is not None:
+            super().pause_writing()
         if self._phase is Phase.SERVING:
             self._unsent = self.transport.get_write_buffer_size()
             self._enter(Phase.WRITING)
 
     def resume_writing(self) -> None:
-        super().resume_writing()
+        self._writing_paused = False
+        if self.flow is not None:
+            super().resume_writing()
         if self._phase is Phase.WRITING:
             self._enter(Phase.SERVING)
 
     def _enter(self, phase: Phase) -> None:
         """Change phase. A timer that is due too early is left to find that out: most deadlines never come."""
-        if phase is Phase.SERVING and self.flow.write_paused:
+        if phase is Phase.SERVING and self._writing_paused:
             # The client has yet to take the answer before, and nobody will tell us again that it does not.
             self._unsent = self._count_unsent()
             phase = Phase.WRITING

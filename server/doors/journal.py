@@ -122,15 +122,25 @@ class Journal:
         self, loop: asyncio.AbstractEventLoop, peer: bytes, asked: Asked, status: int, size: int, site_id: str = ""
     ) -> None:
         """Note an answer of which nothing was put into words beforehand; `size` in bytes of body that were sent."""
+        line = asked.method, asked.target, asked.protocol
+        sender = self.format.sender(asked.host, asked.referer, asked.user_agent)
+        self.note_size(loop, peer, line, sender, Tally(site_id, status, size))
+
+    def note_size(
+        self,
+        loop: asyncio.AbstractEventLoop,
+        peer: bytes,
+        line: tuple[bytes, bytes, bytes],
+        sender: bytes,
+        tally: Tally,
+    ) -> None:
+        """Note an answer to method, target and protocol, whose status and size were not known beforehand."""
         now = loop.time()
         self.tick(loop, now)
-        request = sender = b""
+        request = b""
         if self._write is not None:
-            request = self.format.request(
-                asked.method, asked.target, asked.protocol, status, size, site_id.encode("ascii")
-            )
-            sender = self.format.sender(asked.host, asked.referer, asked.user_agent)
-        self.note(now, Tally(site_id, status, size), peer, request, sender)
+            request = self.format.request(*line, tally.status, tally.size, tally.site_id.encode("ascii"))
+        self.note(now, tally, peer, request, sender)
 
     def _flush_when_due(self, loop: asyncio.AbstractEventLoop) -> None:
         self._flushing = None

@@ -1,8 +1,10 @@
 """A span of an open blob on its way to a client, from the kernel's memory to the socket.
 
-uvloop has no `loop.sendfile`. So `os.sendfile` writes to the transport's own socket whenever the transport has nothing
-left to write there itself; a duplicate of its descriptor, which the loop lets us watch, tells when there is room.
-Measured for 10 MB: 1.1 ms of CPU, as nginx; by 256 KiB through the transport 4.7 ms, from mapped memory 2.1 ms.
+uvloop has no `loop.sendfile`. So where the transport has nothing left to write, its socket is written to directly: the
+head by `send`, which is told that more follows, and the span by `os.sendfile`. Most spans are gone by then
+(`send_now`). Where the client is slower, a duplicate of the descriptor, which the loop lets us watch, tells when there
+is room again (`Transfer`). Measured (CUBIC): 100 KB 10 µs of CPU against 15 µs by two writes to the transport; 1 MB
+50 µs against 121 µs from mapped memory and 150 µs by `preadv`; 10 MB 420 µs, 1,250 µs and 1,600 µs.
 
 No call sends more than `CALL_BYTES`, and no turn of the event loop more than `TURN_BYTES`, so that a fast client does
 not keep others waiting (nginx: `sendfile_max_chunk`, 2 MB). Bytes that would have to come from the disk first, in which
@@ -13,44 +15,52 @@ from __future__ import annotations
 
 import asyncio
 import os
+import socket
 from collections.abc import Callable
 
+from server.doors.open_files import OpenFile
 from server.edge.response import Span
-from storage.blobs import FileReader
 from storage.errors import Corrupt
 
 CALL_BYTES = 1024 * 1024  # 0.1 ms
 TURN_BYTES = 2 * 1024 * 1024
+RETRY_SECONDS = 0.01  # where the process has no descriptor left to watch the socket by
+
+
+def send_now(sock: socket.socket, head: bytes, file: OpenFile, span: Span) -> tuple[int, int]:
+    """Send `head` and the beginning of `span` behind it: how many bytes of each the kernel has taken."""
+    taken = 0
+    try:
+        taken = sock.send(head, socket.MSG_MORE)
+        if taken < len(head):
+            return taken, 0
+        count = min(span.stop - span.start, CALL_BYTES)
+        return taken, os.sendfile(sock.fileno(), file.reader.fileno(), span.start, count)
+    except OSError:  # there is no room, or the client has left: whoever sends the rest learns that too
+        return taken, 0
 
 
 class Transfer:
-    """Sends `span` of `reader` behind what `transport` has to write.
+    """Sends `span` of `file` behind what `transport` has to write.
 
     `ended` is called once: with None when the kernel has all of it, else with what went wrong, `Corrupt` if the blob
-    ends too early. It is not called after `stop`. Either way the reader is closed by then.
+    ends too early. It is not called after `stop`. Either way the file is released by then.
     """
 
     def __init__(
-        self,
-        transport: asyncio.Transport,
-        reader: FileReader,
-        span: Span,
-        ended: Callable[[Exception | None], None],
+        self, transport: asyncio.Transport, file: OpenFile, span: Span, ended: Callable[[Exception | None], None]
     ) -> None:
-        """Raises OSError where no descriptor is to be had; the reader is closed then too."""
         self.sent = 0  # bytes
         self._loop = asyncio.get_running_loop()
         self._transport = transport
-        self._reader = reader
+        self._file: OpenFile | None = file
+        self._reader = file.reader
         self._position, self._stop = span.start, span.stop
         self._ended = ended
-        # Our own, so that it is never the number of another visitor's connection, whatever becomes of the transport.
-        try:
-            self._socket = os.dup(transport.get_extra_info("socket").fileno())
-        except OSError:
-            reader.close_nowait()
-            raise
+        self._socket: int = transport.get_extra_info("socket").fileno()  # for use while the transport is open
+        self._watched = -1  # the duplicate, once there is one
         self._watching = False
+        self._retrying: asyncio.TimerHandle | None = None
         self._fetching: asyncio.Task[None] | None = None
         self._at_hand = span.start  # up to where there is no disk to wait for
 
@@ -84,13 +94,17 @@ class Transfer:
     def stop(self) -> None:
         """Send no more; again, or at the end, is harmless."""
         self._unwatch()
+        if self._retrying is not None:
+            self._retrying.cancel()
         if self._fetching is not None:
             self._fetching.cancel()
             self._fetching = None
-        if self._socket >= 0:
-            os.close(self._socket)
-            self._socket = -1
-        self._reader.close_nowait()
+        if self._watched >= 0:
+            os.close(self._watched)
+            self._watched = -1
+        if self._file is not None:
+            self._file.release()
+            self._file = None
 
     def _send(self, end: int) -> None:
         sent = os.sendfile(self._socket, self._reader.fileno(), self._position, end - self._position)
@@ -101,7 +115,10 @@ class Transfer:
 
     def _is_at_hand(self, end: int) -> bool:
         """Whether the disk need not be waited for; if not, it is, elsewhere, and then all goes on."""
-        if self._at_hand >= end or self._reader.is_at_hand(self._position, end):
+        if self._at_hand >= end:
+            return True
+        if self._reader.is_at_hand(self._position, end):
+            self._at_hand = end
             return True
         self._unwatch()
         self._fetching = self._loop.create_task(self._fetch(end))
@@ -115,14 +132,22 @@ class Transfer:
 
     def _watch(self) -> None:
         """Be called when there is room."""
-        if not self._watching:
-            self._watching = True
-            self._loop.add_writer(self._socket, self.push)
+        if self._watching:
+            return
+        if self._watched < 0:
+            # Our own: it is never the number of another visitor's connection, whatever becomes of the transport.
+            try:
+                self._watched = os.dup(self._socket)
+            except OSError:
+                self._retrying = self._loop.call_later(RETRY_SECONDS, self.push)
+                return
+        self._watching = True
+        self._loop.add_writer(self._watched, self.push)
 
     def _unwatch(self) -> None:
         if self._watching:
             self._watching = False
-            self._loop.remove_writer(self._socket)
+            self._loop.remove_writer(self._watched)
 
     def _end(self, error: Exception | None) -> None:
         self.stop()

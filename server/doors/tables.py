@@ -7,20 +7,25 @@ answers along, so that an entry pays for no more of them than can be found.
 
 from __future__ import annotations
 
+import re
 from weakref import ref
 
 from server.doors.http1 import render_head
 from server.doors.journal import Moment, Tally
 from server.edge.cache import LRU, Entry, ResponseCache
 from server.edge.codings import Coding, acceptable
+from server.edge.conditions import finish
 from server.edge.path_index import PathIndex
-from server.edge.response import Response
+from server.edge.request import Request
+from server.edge.response import Body, Parts, Representation, Response, Span
 from storage.models import HostedSite
 
 SMALL_BODY_BYTES = 32 * 1024  # below, one piece is cheaper to write than two
 MAX_TABLES_BYTES = 16 * 1024 * 1024
 ANSWER_OVERHEAD = 900  # measured: an answer's objects, beside its texts
 TABLE_OVERHEAD = 2600  # with the answer that is our own page for what is missing
+
+_ONE_RANGE = re.compile(rb"bytes=(\d{1,18}+)-(\d{1,18}+)?+")
 
 
 class Answer:
@@ -31,36 +36,79 @@ class Answer:
     """
 
     __slots__ = (
-        "around", "body", "entry", "etag", "head", "log", "moment", "repeats_query", "tally", "unchanged", "whole"
+        "_part_head",
+        "around", "body", "entry", "etag", "head", "log", "moment", "repeats_query", "stored", "tally", "unchanged",
+        "whole",
     )  # fmt: skip
 
-    def __init__(self, entry: Entry, response: Response, log: bytes, around: tuple[bytes, bytes], site_id: str) -> None:
-        """`log` is what the log says of it, `around` what that has before and behind the target."""
-        assert isinstance(response.body, bytes)
+    def __init__(
+        self,
+        entry: Entry,
+        stored: Representation,
+        response: Response,
+        log: bytes,
+        around: tuple[bytes, bytes],
+        site_id: str,
+    ) -> None:
+        """`response` shows `stored`, which may be the entry's with its body as a file; `log` is what the log says of
+        it, `around` what that has before and behind the target."""
         self.entry = entry
+        self.stored = stored
         self.head = render_head(response)
-        self.body = response.body
+        self.body = response.body  # `Parts`, of which there is one, where it is a file
         self.log = log
         self.around = around
-        self.tally = Tally(site_id, response.status, len(response.body), remembered=True)
+        self.tally = Tally(site_id, response.status, response.size, remembered=True)
         self.etag: bytes | None = None
         self.unchanged: Answer | None = None
         self.repeats_query = False
         self.moment: Moment | None = None
+        self._part_head: tuple[bytes, bytes] | None = None
         self.whole = b""  # of this moment; without the body if that is large, which is then written behind it
 
     def renew(self, moment: Moment) -> None:
         """Make it one of this second."""
         self.moment = moment
-        body = self.body if len(self.body) <= SMALL_BODY_BYTES else b""
-        self.whole = b"%b%b\r\n%b" % (self.head, moment.date, body)
+        self.whole = b"%b%b\r\n%b" % (self.head, moment.date, self._small_body)
+
+    @property
+    def _small_body(self) -> bytes:
+        return self.body if isinstance(self.body, bytes) and len(self.body) <= SMALL_BODY_BYTES else b""
+
+    def part(self, field: bytes) -> tuple[bytes, Body] | None:
+        """The head and the body of a 206 for a Range, if that asks for one part in the usual words, which there is."""
+        found = _ONE_RANGE.fullmatch(field)
+        if found is None:
+            return None
+        first, last = found.groups()
+        size = self.stored.size
+        start, stop = int(first), size if last is None else min(int(last) + 1, size)
+        if start >= stop:
+            return None
+        if self._part_head is None:
+            self._part_head = _split_part_head(self.stored)
+        before, behind = self._part_head
+        head = b"%b%d%b%d-%d/%d\r\n" % (before, stop - start, behind, start, stop - 1, size)
+        body = self.body
+        part = body[start:stop] if isinstance(body, bytes) else Parts(body.blob, (Span(start, stop),), stop - start)
+        return head, part
 
     @property
     def size(self) -> int:
         """Bytes that it takes without its body, and with the copy of it that is made for each second."""
-        copied = len(self.body) if len(self.body) <= SMALL_BODY_BYTES else 0
+        copied = len(self._small_body)
         unchanged = self.unchanged.size if self.unchanged is not None else 0
-        return ANSWER_OVERHEAD + 2 * len(self.head) + 2 * len(self.log) + copied + unchanged
+        return ANSWER_OVERHEAD + 3 * len(self.head) + 2 * len(self.log) + copied + unchanged
+
+
+def _split_part_head(stored: Representation) -> tuple[bytes, bytes]:
+    """What the head of a 206 has before its Content-Length, and from there to the Content-Range, which ends it."""
+    first = finish(stored, Request(method="GET", authority=None, path="/", range="bytes=0-0"))
+    before, length, behind = render_head(first).partition(b"\r\ncontent-length: 1\r\n")
+    span = b"\r\ncontent-range: bytes 0-0/%d\r\n" % stored.size
+    assert length, "`finish` puts it there"
+    assert behind.endswith(span), "and this last"
+    return before + length[:-3], b"\r\n" + behind.removesuffix(span) + b"\r\ncontent-range: bytes "
 
 
 class Table:

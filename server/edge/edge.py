@@ -38,7 +38,7 @@ from server.edge.widget_host import WidgetHost
 from storage.blobs import BlobReader, BlobStore, FileReader
 from storage.errors import Corrupt, Unavailable
 from storage.metadata import EdgeMetadata
-from storage.models import Change, HostedSite
+from storage.models import Change, Digest, HostedSite
 
 STORE_SECONDS = 5.0  # for all that an answer needs of the stores: a database that hangs must not hold visitors
 
@@ -84,30 +84,15 @@ class Edge:
         self.follower = Follower(metadata, node, self._apply, self._forget, applied)
         self._date: tuple[int, bytes] = (-1, b"")
 
-    def respond_nowait(self, request: Request) -> Response | None:
-        """The answer if memory has it whole, else None."""
+    def respond_nowait(
+        self, request: Request, can_send: Callable[[Parts], bool] = lambda parts: False
+    ) -> Response | None:
+        """The answer if memory knows it and has its body, or `can_send` that."""
         found = self._find_nowait(request)
-        if found is None or isinstance(found[0].body, Parts):
+        if found is None or (isinstance(found[0].body, Parts) and not can_send(found[0].body)):
             return None
         self.cache.stats.hits += 1
         return self._stamp(*found)
-
-    def open_nowait(
-        self, request: Request, can_send: Callable[[Parts], bool]
-    ) -> tuple[Response, FileReader | None] | None:
-        """What `respond` says, if memory knows the answer and, where its body is `Parts`, those can be sent and the
-        blob is a file."""
-        found = self._find_nowait(request)
-        if found is None:
-            return None
-        body = found[0].body
-        reader = None
-        if isinstance(body, Parts):
-            reader = self._blobs.open_nowait(body.blob.digest) if can_send(body) else None
-            if reader is None:
-                return None
-        self.cache.stats.hits += 1
-        return self._stamp(*found), reader
 
     async def respond(self, request: Request, visit: Visit = unnoted) -> tuple[Response, BlobReader | None]:
         """The answer, always. Where its body is `Parts`, the open blob to read them from, which the caller closes.
@@ -176,6 +161,10 @@ class Edge:
     def find_plain_index(self, site: HostedSite) -> PathIndex | None:
         """What a site has, if that alone decides what is missing, and if it is known."""
         return self._library.find_plain_index(site)
+
+    def open_file(self, digest: Digest) -> FileReader | None:
+        """A blob, if it is a file, and can be opened."""
+        return self._blobs.open_nowait(digest)
 
     def clock(self) -> float:
         """Seconds since the epoch."""

@@ -74,6 +74,11 @@ class Response:
     body: Body = b""
     site_id: str = ""
 
+    @property
+    def size(self) -> int:
+        """Bytes of the body."""
+        return len(self.body) if isinstance(self.body, bytes) else self.body.size
+
 
 @dataclass(frozen=True, slots=True)
 class Representation:

@@ -38,19 +38,21 @@ class Meeting:
         if cut is None or met is None:
             return None
         self.last, log = met
-        self._compare(lines, self.last, log, cut[1])
+        self._compare(lines, self.last, log, *cut[1:])
         return self.last, log, cut[1]
 
-    def _compare(self, lines: bytes, sender: Sender, log: bytes, etag: bytes | None) -> None:
+    def _compare(self, lines: bytes, sender: Sender, log: bytes, etag: bytes | None, span: bytes | None) -> None:
         assert lines.endswith(b"\r\n\r\n")
         if etag is not None and etag != b'"0123"':
             return  # one that is not the answer's own is read before it is believed
         head = parse_head(b"GET / HTTP/1.1\r\n" + lines[:-4])  # raises what the strict reader has against it
-        assert (head.body, head.keep_alive, head.expects_continue) == (None, True, False)
+        assert (head.body, head.keep_alive, head.expects_continue) == (None, not sender.closes, False)
         said = {name: [value for other, value in head.headers if other == name] for name, _ in head.headers}
         assert said[b"host"] == [b"a.test"]
         assert said.get(b"if-none-match", [None]) == [etag]
-        assert CONDITIONS & said.keys() <= ({b"if-none-match", b"if-modified-since"} if etag else set())
+        assert said.get(b"range", [None]) == [None if span is None else span.strip(b" \t")]
+        known = {b"if-none-match", b"if-modified-since"} if etag else set()
+        assert CONDITIONS & said.keys() <= known | ({b"range"} if span is not None else set())
         [coding] = said.get(b"accept-encoding", [None])
         assert sender.accept_encoding == (None if coding is None else coding.decode("latin-1"))
         [referer], [agent] = said.get(b"referer", [b""]), said.get(b"user-agent", [b""])
@@ -81,6 +83,9 @@ def meeting() -> Iterator[Meeting]:
         HOST + b"Referer: http://b.test/\r\nAccept-Encoding: br\r\n",
         HOST + b"User-Agent:   x \r\n",
         AGENT + COOKIE + HOST,
+        HOST + b"Range: bytes=0-1\r\n",
+        HOST + b"Connection: close\r\n",
+        HOST + b"connection:  CLOSE\r\n" + AGENT,
     ],
 )
 def test_what_browsers_send_is_met(meeting: Meeting, lines: bytes) -> None:
@@ -102,8 +107,10 @@ def test_what_browsers_send_is_met(meeting: Meeting, lines: bytes) -> None:
         HOST + TAG + DATE + DATE,
         HOST + DATE,
         HOST + TAG + b"If-Modified-Since: \0\r\n",
-        HOST + b"Range: bytes=0-1\r\n",
-        HOST + b"Connection: close\r\n",
+        HOST + b"Range: bytes=0-1\r\nrange: bytes=0-1\r\n",
+        HOST + b"Range: bytes=0-1\r\nRange: bytes=0-1\r\n",
+        HOST + b"Range: bytes=0-1\r\nIf-Range: x\r\n",
+        HOST + b"Connection: close, te\r\n",
         HOST + b"Cookie: a\r\n b\r\n",
         HOST + b"Cookie: a\rb\r\n",
         HOST + b"Cookie: a\nb: c\r\n",
@@ -120,7 +127,7 @@ def test_what_is_unusual_is_left_alone(meeting: Meeting, lines: bytes) -> None:
     assert meeting.meet(HOST + AGENT + b"\r\n")
 
 
-@pytest.mark.parametrize("mark", [b"User-Agent", b"Cookie", b"Referer", b"If-Modified-Since"])
+@pytest.mark.parametrize("mark", [b"User-Agent", b"Cookie", b"Referer", b"If-Modified-Since", b"Range"])
 def test_no_octet_in_a_value_is_let_through(meeting: Meeting, mark: bytes) -> None:
     taken = 0
     for octet in range(256):

@@ -15,9 +15,10 @@ from unittest.mock import Mock
 
 import pytest
 
-from server.doors import fast, sendfile
-from server.doors.http1 import DEADLINES, MAX_PIPELINED_BYTES, Phase
+from server.doors import fast, open_files, sendfile
+from server.doors.http1 import MAX_PIPELINED_BYTES
 from server.doors.journal import Journal, Tally
+from server.doors.phases import DEADLINES, Phase
 from storage.errors import Unavailable
 from storage.local import LocalReader
 from tests.support.connections import Peer, connection, until, until_all_are_closed, until_unconnected
@@ -97,6 +98,7 @@ def _asks_nobody_else(monkeypatch: pytest.MonkeyPatch) -> None:
         raise AssertionError("the large file went through the ASGI door")
 
     monkeypatch.setattr(LocalReader, "read", refuse)
+    monkeypatch.setattr(open_files, "KEEP_SECONDS", SHORT)  # so that it can be seen that nothing stays open for ever
 
 
 async def test_whole_files_and_ranges(tmp_path: Path) -> None:
@@ -277,18 +279,28 @@ async def test_a_process_without_descriptors_refuses_and_goes_on(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async with connected(tmp_path) as (hosting, peer, _):
-
-        def fail(*_: object) -> None:
-            raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
-
         with monkeypatch.context() as patch:
-            patch.setattr(os, "dup", fail)
+            patch.setattr(hosting.blobs, "open_nowait", lambda digest: None)
             patch.setattr(hosting.blobs, "open", Mock(side_effect=Unavailable("no descriptor is left")))
             peer.send(GET + SMALL)
             assert (await peer.answer())[0] == 503
             assert await peer.answer() == (200, b"0123456789")
         peer.send(GET)
         assert await peer.answer() == (200, BIG)
+
+
+async def test_a_client_that_cannot_be_watched_is_looked_at_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with connected(tmp_path) as (_, peer, _notes):
+
+        def fail(*_: object) -> None:
+            raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
+
+        monkeypatch.setattr(os, "dup", fail)
+        peer.send(GET + SMALL)
+        assert await peer.answer() == (200, BIG)
+        assert await peer.answer() == (200, b"0123456789")
 
 
 async def test_what_has_to_come_from_the_disk_is_fetched_elsewhere(

@@ -1,0 +1,93 @@
+"""Blobs that stay open while they are asked for, as nginx' `open_file_cache` keeps files.
+
+Opening, looking at and closing one takes 2.5 µs, a fourth of what sending 100 KB does. One that nobody has asked for in
+a while is closed, so that the disk gets back what a deleted blob takes.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+
+from storage.blobs import FileReader
+from storage.models import Digest
+
+MAX_FILES = 256  # of each of the two generations
+KEEP_SECONDS = 30.0  # and up to as long again
+
+
+class OpenFile:
+    """One of them, which stays open as long as somebody uses it."""
+
+    __slots__ = ("_kept", "_users", "reader")
+
+    def __init__(self, reader: FileReader) -> None:
+        self.reader = reader
+        self._users = 0
+        self._kept = True
+
+    def borrow(self) -> OpenFile:
+        """Itself, for one user more."""
+        self._users += 1
+        return self
+
+    def release(self) -> None:
+        """One user less."""
+        self._users -= 1
+        self._close_if_unused()
+
+    def drop(self) -> None:
+        """It is not kept any more."""
+        self._kept = False
+        self._close_if_unused()
+
+    def _close_if_unused(self) -> None:
+        if not self._kept and not self._users:
+            self.reader.close_nowait()
+
+
+class OpenFiles:
+    """One worker's."""
+
+    def __init__(self, open_file: Callable[[Digest], FileReader | None]) -> None:
+        self._open = open_file
+        # Those asked for since the last turn, and those asked for only before.
+        self._young: dict[Digest, OpenFile] = {}
+        self._old: dict[Digest, OpenFile] = {}
+        self._turning: asyncio.TimerHandle | None = None
+
+    def borrow(self, digest: Digest) -> OpenFile | None:
+        """The blob of this digest, to be released; None if it cannot be opened now."""
+        file = self._young.get(digest)
+        if file is None:
+            file = self._old.pop(digest, None)
+            if file is None:
+                reader = self._open(digest)
+                if reader is None:
+                    return None
+                file = OpenFile(reader)
+            self._keep(digest, file)
+        return file.borrow()
+
+    def close(self) -> None:
+        """Let go of all that nobody uses."""
+        self._turn()
+        self._turn()
+
+    def _keep(self, digest: Digest, file: OpenFile) -> None:
+        if len(self._young) >= MAX_FILES:
+            self._turn()
+        self._young[digest] = file
+        if self._turning is None:
+            self._turning = asyncio.get_running_loop().call_later(KEEP_SECONDS, self._turn)
+
+    def _turn(self) -> None:
+        """Let go of what was not asked for since the last turn."""
+        for file in self._old.values():
+            file.drop()
+        self._old, self._young = self._young, {}
+        if self._turning is not None:
+            self._turning.cancel()
+            self._turning = None
+        if self._old:
+            self._turning = asyncio.get_running_loop().call_later(KEEP_SECONDS, self._turn)

@@ -1,0 +1,110 @@
+"""Blobs that stay open while they are asked for."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+
+import pytest
+
+from server.doors import open_files
+from server.doors.open_files import OpenFiles
+from storage.blobs import FileReader
+from storage.errors import Unavailable
+from storage.local import LocalReader
+from storage.models import Digest
+from tests.support.connections import until
+
+
+class Opened:
+    """Opens small files, and knows which are open."""
+
+    def __init__(self, directory: Path) -> None:
+        self._directory = directory
+        self.readers: list[tuple[Digest, LocalReader]] = []
+
+    def open(self, digest: Digest) -> FileReader | None:
+        """One of that name; None for "missing"."""
+        if digest == "missing":
+            return None
+        path = self._directory / digest
+        path.write_text(digest)
+        reader = LocalReader(digest, str(path))
+        reader.start()
+        self.readers.append((digest, reader))
+        return reader
+
+    def still(self) -> list[Digest]:
+        """Those that are not closed, as often as they are open."""
+        return [digest for digest, reader in self.readers if _is_open(reader)]
+
+
+def _is_open(reader: FileReader) -> bool:
+    try:
+        reader.fileno()
+    except Unavailable:
+        return False
+    return True
+
+
+@pytest.fixture(autouse=True)
+def _soon(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(open_files, "KEEP_SECONDS", 0.01)
+
+
+async def test_one_that_is_asked_for_again_is_opened_once(tmp_path: Path) -> None:
+    opened = Opened(tmp_path)
+    files = OpenFiles(opened.open)
+    assert files.borrow("missing") is None
+    for _ in range(3):
+        file = files.borrow("a")
+        assert file is not None
+        file.release()
+    assert [digest for digest, _ in opened.readers] == opened.still() == ["a"]
+    await until(lambda: not opened.still())  # and closed when nobody has asked for it in a while
+
+
+async def test_one_in_use_stays_open_until_it_is_given_back(tmp_path: Path) -> None:
+    opened = Opened(tmp_path)
+    files = OpenFiles(opened.open)
+    used, idle = files.borrow("used"), files.borrow("idle")
+    assert used is not None
+    assert idle is not None
+    idle.release()
+    await until(lambda: opened.still() == ["used"])
+    again = files.borrow("used")  # it may have been let go, but is there for those who have it
+    assert again is not None
+    used.release()
+    again.release()
+    await until(lambda: not opened.still())
+
+
+async def test_what_is_asked_for_all_the_time_outlives_the_turns(tmp_path: Path) -> None:
+    opened = Opened(tmp_path)
+    files = OpenFiles(opened.open)
+    loop = asyncio.get_running_loop()
+    end = loop.time() + 0.1
+
+    def asked() -> bool:
+        file = files.borrow("a")
+        assert file is not None
+        file.release()
+        return loop.time() >= end
+
+    await until(asked)
+    assert len(opened.readers) < 10
+    await until(lambda: not opened.still())
+
+
+async def test_no_more_than_so_many(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(open_files, "MAX_FILES", 3)
+    monkeypatch.setattr(open_files, "KEEP_SECONDS", 60.0)
+    opened = Opened(tmp_path)
+    files = OpenFiles(opened.open)
+    for number in range(20):
+        file = files.borrow(f"{number}")
+        assert file is not None
+        file.release()
+        assert len(opened.still()) <= 6
+    files.close()
+    assert opened.still() == []
