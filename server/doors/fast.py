@@ -56,6 +56,7 @@ class FastProtocol(SendingProtocol):
         self._sender, self._lines, self._sender_log = NOBODY, b"", b""
         self._visited: tuple[str | None, int] = (None, -1)  # authority and revision that `_site` was found by
         super().connection_made(transport)
+        self._settle()
 
     def data_received(self, data: bytes) -> None:
         if self._ready:
@@ -121,9 +122,10 @@ class FastProtocol(SendingProtocol):
         # For a part there has to be something to take it of (RFC 9110 §14.2).
         if span is not None and answer.etag is not None and line.startswith(b"GET "):
             return self._answer_range(answer, line, span)
+        log = answer.log if own else self.answers.log_for(answer, line)
         if self._sender.closes:
-            return self._reply_otherwise(answer, line)
-        return self._reply(answer, line, answer.log if own else self.answers.log_for(answer, line))
+            return self._reply_last(answer, line, log)
+        return self._reply(answer, line, log)
 
     def _reply(self, answer: Answer, line: bytes, log: bytes) -> bool:
         now = self.loop.time()
@@ -163,6 +165,21 @@ class FastProtocol(SendingProtocol):
         if self._send_rest(sending, file, span, sent):
             self._rest(self.loop.time())
         return Written.SOME
+
+    def _reply_last(self, answer: Answer, line: bytes, log: bytes) -> bool:
+        """Reply to who has asked for the connection's end, and so has nothing more to say (RFC 9112 §9.6)."""
+        if answer.tally.size > SMALL_BODY_BYTES:
+            return self._reply_otherwise(answer, line)
+        assert isinstance(answer.body, bytes), "a small one is at hand"
+        now = self.loop.time()
+        moment = self.journal.tick(self.loop, now)
+        self.transport.write(b"%b%bconnection: close\r\n\r\n%b" % (answer.head, moment.date, answer.body))
+        answer.entry.used = True
+        self.journal.note(now, answer.tally, self._peer, log, self._sender_log)
+        self._phase = Phase.CLOSING  # nor is there anything to wait for: what is written leaves before the end does
+        self._ready = False
+        self.transport.close()
+        return True
 
     def _reply_otherwise(self, answer: Answer, line: bytes) -> bool:
         """The same where the connection ends behind it, or where the body is no part of the prepared bytes."""

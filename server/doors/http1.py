@@ -96,7 +96,8 @@ class EdgeProtocol(HttpToolsProtocol):
         self._due = 0.0  # when _timer goes off
         self._cutting: asyncio.TimerHandle | None = None
         self._site: HostedSite | None = None  # that the last request was for
-        self._enter(Phase.IDLE)
+        self._phase = Phase.IDLE
+        self._set_deadline(self.loop.time() + self.deadlines[Phase.IDLE])
 
     def connection_lost(self, exc: Exception | None) -> None:
         if self._timer is not None:

@@ -11,8 +11,10 @@ import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import lru_cache
 
 MAX_FIELD_BYTES = 1024  # of Host, Referer and User-Agent, each, before quoting
+KEPT_PEERS = 4096  # addresses whose words are kept, since most open several connections
 UNKNOWN = b"-"  # for a method, target or protocol of which nothing is known
 
 _PLAIN = bytes(set(range(0x20, 0x7F)) - set(b'"\\'))
@@ -44,6 +46,7 @@ class LogFormat:
         return before + self.target(target) + behind
 
 
+@lru_cache(KEPT_PEERS)
 def _json_peer(address: str) -> bytes:
     return b'{"remote":%b,"time":"' % _json_text(address.encode("ascii", "replace"))
 
@@ -80,6 +83,7 @@ def _is_plain(value: bytes) -> bool:
     return not value.translate(None, _PLAIN)
 
 
+@lru_cache(KEPT_PEERS)
 def _combined_peer(address: str) -> bytes:
     return b"%b - - [" % (address.encode("ascii", "replace") or UNKNOWN)
 
