@@ -1,9 +1,10 @@
 """Answers that are known by the bytes of the request that they are for.
 
 A head is two parts: the request line, and the lines behind it. Of those, some differ from request to request, or tell
-one visitor from another, and say nothing about which answer it is: `Answers.meet` cuts them out. What the others mean
-is a `Sender`: the site, the codings. All senders who are served alike share a table: request line → `Answer`. A table
-belongs to one version of one site; an answer leaves it when what it shows leaves the edge's memory.
+one visitor or one host from another, and say nothing about what an answer looks like: `Answers.meet` cuts them out.
+What the others mean is a `Manner`, the same for all who use the same browser. With the host, that makes a `Sender`: the
+site, and the table of all who are served alike there: request line → `Answer`. A table belongs to one version of one
+site; an answer leaves it when what it shows leaves the edge's memory.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from server.doors.journal import Journal
 from server.doors.quick import QuickReader
 from server.doors.tables import MAX_TABLES_BYTES, SMALL_BODY_BYTES, Answer, Table, Tables
 from server.edge.cache import Depends, Entry
+from server.edge.codings import Coding, acceptable
 from server.edge.conditions import finish
 from server.edge.decision import normal_host
 from server.edge.edge import Edge
@@ -30,13 +32,13 @@ from server.memo import Memo
 from storage.models import Blob, HostedSite
 
 MAX_PATH_CHARACTERS = 1024  # of a request that is kept
-MAX_SENDER_BYTES = 4096  # of the lines of a sender who is kept
-MAX_SENDER_LINES = 90  # with those that are cut out, fewer than `server.doors.head` allows
-MAX_SENDERS_BYTES = 8 * 1024 * 1024
-MAX_HOSTS_BYTES = 16 * 1024 * 1024
-NO_ANSWERS: Mapping[bytes, Any] = MappingProxyType({})
-SENDER_OVERHEAD = 700
-HOST_OVERHEAD = 1000  # with what is left of a table that was given up
+MAX_LINES_BYTES = 4096  # of the lines that are kept, for all or for a connection
+MAX_LINES = 90  # with those that are cut out, fewer than `server.doors.head` allows
+MAX_MANNERS_BYTES = 8 * 1024 * 1024
+MAX_SENDERS_BYTES = 16 * 1024 * 1024
+NOTHING: Mapping[bytes, Any] = MappingProxyType({})
+MANNER_OVERHEAD = 500
+SENDER_OVERHEAD = 700  # with what is left of a table that was given up
 MAX_LINE_BYTES = len(b"GET  HTTP/1.1") + MAX_TARGET_BYTES  # a longer one is refused
 
 # A line whose path has nothing to decode; and its query.
@@ -52,6 +54,7 @@ _REFERER = b"\r\nReferer: "
 _IF_NONE_MATCH = b"\r\nIf-None-Match: "
 _IF_MODIFIED_SINCE = b"\r\nIf-Modified-Since: "
 _RANGE = b"\r\nRange: "
+_HOST = b"\r\nHost: "
 
 # Requests with these are no matter of looking up. If-Modified-Since does not count beside If-None-Match (RFC 9110
 # §13.1.3); alone it is a matter of comparing.
@@ -83,46 +86,42 @@ _READ = {
 }
 
 
-class Sender:
-    """What the lines behind a request line mean, without those that are cut out.
+def _text(field: bytes | None) -> str | None:
+    return None if field is None else field.decode("latin-1")
 
-    `table` is what its requests are answered from as of `revision`; `answers` are those of it.
-    """
 
-    __slots__ = (
-        "accept_encoding", "answers", "authority", "closes", "host", "lines", "origin", "referer", "revision", "table",
-        "user_agent",
-    )  # fmt: skip
+class Manner:
+    """What the lines behind a request line mean, without those that are cut out."""
 
-    def __init__(
-        self,
-        lines: bytes,
-        host: str,
-        accept_encoding: str | None,
-        authority: bytes,
-        referer: bytes | None,
-        user_agent: bytes | None,
-    ) -> None:
+    __slots__ = ("accept_encoding", "authority", "closes", "codings", "lines", "origin", "referer", "user_agent")
+
+    def __init__(self, lines: bytes, fields: Mapping[bytes, bytes], *, closes: bool) -> None:
+        find = fields.get
         self.lines = lines
+        self.closes = closes  # the connection, behind the answer
+        self.accept_encoding = _text(find(b"Accept-Encoding"))
+        self.codings = acceptable(self.accept_encoding)
+        self.origin = _text(find(b"Origin"))
+        # As sent, where they are not in the words in which they are cut out.
+        self.authority = find(b"Host")
+        self.referer = find(b"Referer")
+        self.user_agent = find(b"User-Agent")
+
+
+class Sender:
+    """Who is served from `table`, as of `revision`; `answers` are those of it."""
+
+    __slots__ = ("answers", "host", "revision", "table")
+
+    def __init__(self, host: str, table: Table | None, revision: int) -> None:
         self.host = host
-        self.accept_encoding = accept_encoding
-        self.authority = authority  # as sent
-        self.referer = referer
-        self.user_agent = user_agent
-        self.origin: str | None = None  # nor where the host does not ask for it
-        self.closes = False  # the connection, behind the answer
-        self.revision = -2
-        self.table: Table | None = None
-        self.answers: Mapping[bytes, Answer] = NO_ANSWERS
-
-    def again(self) -> Sender:
-        """As it was when it was first met."""
-        again = Sender(self.lines, self.host, self.accept_encoding, self.authority, self.referer, self.user_agent)
-        again.origin, again.closes = self.origin, self.closes
-        return again
+        self.table = table
+        self.answers: Mapping[bytes, Answer] = NOTHING if table is None else table.answers
+        self.revision = revision
 
 
-NOBODY = Sender(b"", "", None, b"", None, None)
+NOBODY = Sender("", None, -2)
+NO_MANNER = Manner(b"", NOTHING, closes=False)
 
 
 def cut_conditions(lines: bytes) -> tuple[bytes, bytes | None, bytes | None] | None:
@@ -155,87 +154,83 @@ def _cut(lines: bytes, mark: bytes) -> tuple[bytes, bytes | None]:
 
 
 class Answers:
-    """One worker's senders and tables."""
+    """One worker's manners, senders and tables."""
 
     def __init__(self, edge: Edge, journal: Journal, *, sends_files: bool = True) -> None:
         """`sends_files`: whoever answers from the tables can send a body from its file."""
         self.edge = edge
         self.journal = journal
         self._sends_files = sends_files
-        self._senders: Memo[bytes, Sender] = Memo(MAX_SENDERS_BYTES)
         self._reader = QuickReader()
-        self._revision = -1  # that _current is of
-        self._current: Memo[tuple[str, str | None, str | None], Table] = Memo(MAX_HOSTS_BYTES)
+        self._manners: Memo[bytes, Manner] = Memo(MAX_MANNERS_BYTES)
+        self._revision = -1  # that _senders are of
+        self._senders: Memo[tuple[bytes, frozenset[Coding], str | None], Sender] = Memo(MAX_SENDERS_BYTES)
         self._tables = Tables(edge.cache)
         # Of those who say their origin where that matters. Anybody can make up many, and should push out nobody else.
         self._tables_by_origin = Tables(edge.cache, MAX_TABLES_BYTES // 4)
 
-    def meet(self, lines: bytes, last: Sender) -> tuple[Sender, bytes] | None:
+    def meet(self, lines: bytes, last: Manner) -> tuple[Manner, Sender, bytes] | None:
         """Whose header lines these are, from `cut_conditions`, and what the log says of him; None if the door is not
-        for such a request. `last` is who was met before, likely the same."""
+        for such a request. `last` is what was met before, likely the same."""
         lines, user_agent = _cut(lines, _USER_AGENT)
         lines, cookie = _cut(lines, _COOKIE)
         lines, referer = _cut(lines, _REFERER)
-        sender = last if lines == last.lines else self._senders.get(lines)
-        if sender is None:
-            sender = self._read_sender(lines)
-            if sender is None or self.settle(sender) is None:
-                return None  # nor is it kept: of hosts that nobody has there is no end
-            self._keep_sender(sender)
+        lines, authority = _cut(lines, _HOST)
+        manner = last if lines == last.lines else self._manners.get(lines)
+        if manner is None:
+            manner = self._read_manner(lines)
+            if manner is None:
+                return None
+            if len(lines) <= MAX_LINES_BYTES:
+                self._manners.keep(lines, manner, 3 * len(lines) + MANNER_OVERHEAD)
         if cookie is not None and not is_text(cookie):
             return None
-        settled = self.settle(sender)
-        if settled is None:
+        # Two of one name, or a value that is to be looked at, are for others.
+        if authority is None:
+            authority = manner.authority
+        elif manner.authority is not None or not is_text(authority):
             return None
         if user_agent is None:
-            user_agent = settled.user_agent or b""
-        elif settled.user_agent is not None or not is_text(user_agent):
-            return None  # two of them, or a value that is to be looked at
+            user_agent = manner.user_agent or b""
+        elif manner.user_agent is not None or not is_text(user_agent):
+            return None
         if referer is None:
-            referer = settled.referer or b""
-        elif settled.referer is not None or not is_text(referer):
+            referer = manner.referer or b""
+        elif manner.referer is not None or not is_text(referer):
             return None
-        return settled, self.journal.format.sender(settled.authority, referer.strip(b" \t"), user_agent.strip(b" \t"))
+        if authority is None:
+            return None
+        authority = authority.strip(b" \t")
+        sender = self._find_sender(authority, manner)
+        if sender is None:
+            return None
+        log = self.journal.format.sender(authority, referer.strip(b" \t"), user_agent.strip(b" \t"))
+        return manner, sender, log
 
-    def _keep_sender(self, sender: Sender) -> None:
-        if len(sender.lines) <= MAX_SENDER_BYTES:
-            self._senders.keep(sender.lines, sender, 3 * len(sender.lines) + SENDER_OVERHEAD)
-
-    def settle(self, sender: Sender) -> Sender | None:
-        """`sender` with its table brought up to the edge's revision, or who takes its place where its host has come to
-        be at another domain; None if that is not known here yet."""
+    def _find_sender(self, authority: bytes, manner: Manner) -> Sender | None:
+        """Whoever asks this host (as sent) in this manner; None if the host is not known here yet."""
         revision = self.edge.revision
-        known = sender.table
-        if sender.revision == revision and known is not None and not known.retired:
-            return sender
-        if revision < 0:
-            return None
-        table = self._current_table(sender, revision)
-        if table is None:
-            return None
-        if known is not None and known.site.domain != table.site.domain:
-            # Connections that go on with the old one have not been noted as visitors of this site.
-            sender = sender.again()
-            self._keep_sender(sender)
-        sender.table = table
-        sender.answers = table.answers
-        sender.revision = revision
-        return sender
-
-    def _current_table(self, sender: Sender, revision: int) -> Table | None:
         if revision != self._revision:
             self._revision = revision
-            self._current.clear()
-        key = sender.host, sender.accept_encoding, sender.origin
-        table = self._current.get(key)
-        if table is None or table.retired:
-            site = self.edge.find_site_nowait(sender.host, sender.origin)
-            if site is None:
-                return None
-            table = self._table(site, sender.accept_encoding, sender.origin)
-            texts = len(sender.accept_encoding or "") + len(sender.origin or "")
-            self._current.keep(key, table, HOST_OVERHEAD + 2 * texts)
-        return table
+            self._senders.clear()
+        if revision < 0:
+            return None
+        key = authority, manner.codings, manner.origin
+        sender = self._senders.get(key)
+        if sender is not None and not (sender.table is None or sender.table.retired):
+            return sender
+        try:
+            host = normal_host(authority.decode("latin-1"))
+        except Refusal:
+            return None  # in words it is refused where all of the request is read
+        origin = manner.origin if self.edge.reads_origin(host) else None
+        site = self.edge.find_site_nowait(host, origin)
+        if site is None:
+            return None  # nor is it kept: of hosts that nobody has there is no end
+        sender = Sender(host, self._table(site, manner.accept_encoding, origin), revision)
+        texts = 2 * len(authority) + len(manner.origin or "")
+        self._senders.keep(key, sender, SENDER_OVERHEAD + 2 * texts)
+        return sender
 
     def find_unlisted(self, table: Table, line: bytes) -> Answer | None:
         """What answers a line that has a query which does not matter, or whose path is missing."""
@@ -272,7 +267,7 @@ class Answers:
             return None
         answer = self._keep(table, table.missing, name, entry, line)
         if name is None and answer is not None:
-            table.missing[None] = answer  # our own page is in no cache: it counts as a part of the table
+            self._tables_of(table.origin).show_own_page(table, answer)
         return answer
 
     def remember(self, request: Request) -> None:
@@ -333,40 +328,25 @@ class Answers:
         return Answer(entry, stored, response, around[0] + log_format.target(target) + around[1], around, site_id)
 
     def _table(self, site: HostedSite, accept_encoding: str | None, origin: str | None) -> Table:
-        tables = self._tables if origin is None else self._tables_by_origin
-        return tables.of(site, accept_encoding, origin)
+        return self._tables_of(origin).of(site, accept_encoding, origin)
 
-    def _read_sender(self, lines: bytes) -> Sender | None:
+    def _tables_of(self, origin: str | None) -> Tables:
+        return self._tables if origin is None else self._tables_by_origin
+
+    def _read_manner(self, lines: bytes) -> Manner | None:
         """The meaning of header lines that ask for nothing unusual."""
         raw = lines[2:]
-        if raw.count(b"\r\n") > MAX_SENDER_LINES:
+        if raw.count(b"\r\n") > MAX_LINES:
             return None
-        fields = self._reader.read(raw)
+        fields = self._reader.read(raw) if raw != b"\r\n" else NOTHING
         if fields is None:
             fields = _read_strictly(raw)
             if fields is None:
                 return None
-        find = fields.get
-        authority = find(b"Host")
-        connection = find(b"Connection", b"keep-alive").lower()
-        if authority is None or connection not in (b"keep-alive", b"close"):
+        connection = fields.get(b"Connection", b"keep-alive").lower()
+        if connection not in (b"keep-alive", b"close") or not _UNUSUAL_AS_SENT.isdisjoint(fields):
             return None
-        if not _UNUSUAL_AS_SENT.isdisjoint(fields):
-            return None
-        try:
-            host = normal_host(authority.decode("latin-1"))
-        except Refusal:
-            return None  # in words it is refused where all of the request is read
-        coding = find(b"Accept-Encoding")
-        origin = find(b"Origin") if self.edge.reads_origin(host) else None
-        sender = Sender(lines, host, _text(coding), authority, find(b"Referer"), find(b"User-Agent"))
-        sender.origin = _text(origin)
-        sender.closes = connection == b"close"
-        return sender
-
-
-def _text(field: bytes | None) -> str | None:
-    return None if field is None else field.decode("latin-1")
+        return Manner(lines, fields, closes=connection == b"close")
 
 
 def _read_strictly(raw: bytes) -> Mapping[bytes, bytes] | None:

@@ -16,7 +16,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from enum import Enum
 
-from server.doors.answers import MAX_SENDER_BYTES, NOBODY, Answers, cut_conditions, is_text
+from server.doors.answers import MAX_LINES_BYTES, NO_MANNER, NOBODY, Answers, cut_conditions, is_text
 from server.doors.head import Head
 from server.doors.http1 import render_head
 from server.doors.journal import Asked, Journal
@@ -44,16 +44,16 @@ class Written(Enum):
 class FastProtocol(SendingProtocol):
     """One connection. What it answers from is set by `fast_protocol_for`."""
 
-    __slots__ = ("_lines", "_ready", "_sender", "_sender_log", "_visited")
+    __slots__ = ("_lines", "_manner", "_ready", "_sender", "_sender_log", "_visited")
 
     answers: Answers
     files: OpenFiles
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         self._ready = False  # for a request that is answered at once
-        # Of the last request, likely to be those of the next: what the lines mean, the lines without conditions, and
-        # what the log says of them.
-        self._sender, self._lines, self._sender_log = NOBODY, b"", b""
+        # Of the last request, likely to be those of the next: what the lines mean, who sends them, the lines without
+        # conditions, and what the log says of them.
+        self._manner, self._sender, self._lines, self._sender_log = NO_MANNER, NOBODY, b"", b""
         self._visited: tuple[str | None, int] = (None, -1)  # authority and revision that `_site` was found by
         super().connection_made(transport)
         self._settle()
@@ -84,20 +84,21 @@ class FastProtocol(SendingProtocol):
             return False
         lines, etag, span = cut
         sender = self._sender
+        manner = self._manner
         if lines != self._lines or sender.revision != self.edge.revision:
-            met = self.answers.meet(lines, sender)
+            met = self.answers.meet(lines, manner)
             if met is None:
                 return False
-            sender, log = met
+            manner, sender, log = met
             if self._server_name is not None and self._server_name != sender.host:
                 return False
-            assert sender.table is not None, "a settled sender has one"
-            if sender.table.site is not self._site and not sender.closes:
+            assert sender.table is not None, "whoever was met has one"
+            if sender.table.site is not self._site and not manner.closes:
                 self.visit(sender.table.site)
-            self._sender, self._lines, self._sender_log = sender, lines, log
+            self._manner, self._sender, self._lines, self._sender_log = manner, sender, lines, log
         answered = self._answer_line(data[:end], etag, span)
-        if sender.closes or len(lines) > MAX_SENDER_BYTES:  # who goes, or too much to keep for each connection
-            self._sender, self._lines = NOBODY, b""
+        if manner.closes or len(lines) > MAX_LINES_BYTES:  # who goes, or too much to keep for each connection
+            self._manner, self._sender, self._lines = NO_MANNER, NOBODY, b""
         return answered
 
     def _answer_line(self, line: bytes, etag: bytes | None, span: bytes | None) -> bool:
@@ -123,7 +124,7 @@ class FastProtocol(SendingProtocol):
         if span is not None and answer.etag is not None and line.startswith(b"GET "):
             return self._answer_range(answer, line, span)
         log = answer.log if own else self.answers.log_for(answer, line)
-        if self._sender.closes:
+        if self._manner.closes:
             return self._reply_last(answer, line, log)
         return self._reply(answer, line, log)
 
@@ -217,7 +218,9 @@ class FastProtocol(SendingProtocol):
         site = sender.table.site
         if site is not self._site:
             self.visit(site)
-        return Sending((method, target, protocol), self._sender_log, status, site.id, sender.closes, remembered=True)
+        return Sending(
+            (method, target, protocol), self._sender_log, status, site.id, self._manner.closes, remembered=True
+        )
 
     # Messages that have been read in full.
 

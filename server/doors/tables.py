@@ -8,6 +8,7 @@ answers along, so that an entry pays for no more of them than can be found.
 from __future__ import annotations
 
 import re
+from typing import TypeAlias
 from weakref import ref
 
 from server.doors.http1 import render_head
@@ -23,7 +24,7 @@ from storage.models import HostedSite
 SMALL_BODY_BYTES = 32 * 1024  # below, one piece is cheaper to write than two
 MAX_TABLES_BYTES = 16 * 1024 * 1024
 ANSWER_OVERHEAD = 900  # measured: an answer's objects, beside its texts
-TABLE_OVERHEAD = 2600  # with the answer that is our own page for what is missing
+TABLE_OVERHEAD = 1000  # measured, likewise
 
 _ONE_RANGE = re.compile(rb"bytes=(\d{1,18}+)-(\d{1,18}+)?+")
 
@@ -132,8 +133,17 @@ class Table:
 
     @property
     def size(self) -> int:
-        """Bytes that it takes without the answers, which are charged to what they show."""
-        return TABLE_OVERHEAD + len(self.accept_encoding or "") + len(self.origin or "")
+        """Bytes that it takes without the answers that are charged to what they show, as all are but our own page."""
+        own = self.missing.get(None)
+        size = TABLE_OVERHEAD + len(self.accept_encoding or "") + len(self.origin or "")
+        return size if own is None else size + own.size
+
+
+_Key: TypeAlias = tuple[str, int, frozenset[Coding], str | None]
+
+
+def _key(site: HostedSite, accept_encoding: str | None, origin: str | None) -> _Key:
+    return site.key, site.version, acceptable(accept_encoding), origin
 
 
 class Tables:
@@ -142,17 +152,22 @@ class Tables:
     def __init__(self, cache: ResponseCache, max_bytes: int = MAX_TABLES_BYTES) -> None:
         """`cache` has what the answers show."""
         self._cache = cache
-        self._tables: LRU[tuple[str, int, frozenset[Coding], str | None], Table] = LRU(
-            max_bytes, lambda table: table.size, lambda _, table: self._retire(table)
-        )
+        self._tables: LRU[_Key, Table] = LRU(max_bytes, lambda table: table.size, lambda _, table: self._retire(table))
 
     def of(self, site: HostedSite, accept_encoding: str | None, origin: str | None = None) -> Table:
         """The one for who asks this version of `site` with this Accept-Encoding and, where it matters, this Origin."""
-        key = site.key, site.version, acceptable(accept_encoding), origin
+        key = _key(site, accept_encoding, origin)
         table = self._tables.get(key)
         if table is None:
             table = self._tables[key] = Table(site, accept_encoding, origin)
         return table
+
+    def show_own_page(self, table: Table, answer: Answer) -> None:
+        """`answer` is our own page for whatever is missing there, which is in no cache: it counts with the table."""
+        key = _key(table.site, table.accept_encoding, table.origin)
+        if self._tables.get(key) is table:  # and so the last that has to go
+            table.missing[None] = answer
+            self._tables[key] = table
 
     def _retire(self, table: Table) -> None:
         table.retired = True

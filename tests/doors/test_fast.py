@@ -8,7 +8,7 @@ from contextlib import asynccontextmanager
 
 import pytest
 
-from server.doors.answers import MAX_SENDER_BYTES
+from server.doors.answers import MAX_LINES_BYTES
 from server.doors.journal import MAX_NOTES, Journal, Tally
 from server.doors.tables import SMALL_BODY_BYTES
 from server.edge import library as library_module
@@ -175,7 +175,7 @@ async def test_targets_that_are_too_long_are_refused_by_this_door_too(slowly: li
 async def test_a_head_is_answered_when_all_of_it_is_there(slowly: list[bytes]) -> None:
     """Also where the lines were so many that they are not kept."""
     async with connected() as (_, client):
-        cookie = f"Cookie: {'x' * MAX_SENDER_BYTES}"
+        cookie = f"Cookie: {'x' * MAX_LINES_BYTES}"
         for _ in range(3):
             assert (await client.get("/page", cookie))[2] == b"page"
         request = f"GET /page HTTP/1.1\r\nHost: a.test\r\n{BROWSER}{cookie}\r\n\r\n".encode()

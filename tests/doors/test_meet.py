@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from server.doors.answers import NOBODY, Answers, Sender, cut_conditions
+from server.doors.answers import NO_MANNER, Answers, Manner, cut_conditions
 from server.doors.head import parse_head
 from server.doors.journal import Journal
 from server.edge.request import Request
@@ -29,24 +29,25 @@ class Meeting:
     def __init__(self, hosting: Hosting) -> None:
         self.journal = Journal(write=lambda lines: None)
         self.answers = Answers(hosting.edge, self.journal)
-        self.last = NOBODY
+        self.last = NO_MANNER
 
-    def meet(self, lines: bytes) -> tuple[Sender, bytes, bytes | None] | None:
+    def meet(self, lines: bytes) -> tuple[Manner, bytes, bytes | None] | None:
         """As the door does: the sender, what the log says of him, his validator; after a look at what they rest on."""
         cut = cut_conditions(b"\r\n" + lines)
         met = None if cut is None else self.answers.meet(cut[0], self.last)
         if cut is None or met is None:
             return None
-        self.last, log = met
+        self.last, sender, log = met
+        assert sender.host == "a.test"
         self._compare(lines, self.last, log, *cut[1:])
         return self.last, log, cut[1]
 
-    def _compare(self, lines: bytes, sender: Sender, log: bytes, etag: bytes | None, span: bytes | None) -> None:
+    def _compare(self, lines: bytes, manner: Manner, log: bytes, etag: bytes | None, span: bytes | None) -> None:
         assert lines.endswith(b"\r\n\r\n")
         if etag is not None and etag != b'"0123"':
             return  # one that is not the answer's own is read before it is believed
         head = parse_head(b"GET / HTTP/1.1\r\n" + lines[:-4])  # raises what the strict reader has against it
-        assert (head.body, head.keep_alive, head.expects_continue) == (None, not sender.closes, False)
+        assert (head.body, head.keep_alive, head.expects_continue) == (None, not manner.closes, False)
         said = {name: [value for other, value in head.headers if other == name] for name, _ in head.headers}
         assert said[b"host"] == [b"a.test"]
         assert said.get(b"if-none-match", [None]) == [etag]
@@ -54,7 +55,7 @@ class Meeting:
         known = {b"if-none-match", b"if-modified-since"} if etag else set()
         assert CONDITIONS & said.keys() <= known | ({b"range"} if span is not None else set())
         [coding] = said.get(b"accept-encoding", [None])
-        assert sender.accept_encoding == (None if coding is None else coding.decode("latin-1"))
+        assert manner.accept_encoding == (None if coding is None else coding.decode("latin-1"))
         [referer], [agent] = said.get(b"referer", [b""]), said.get(b"user-agent", [b""])
         assert log == self.journal.format.sender(b"a.test", referer, agent)
 
