@@ -23,6 +23,7 @@ from server.doors.asgi import create_app, for_hypercorn
 from server.doors.fast import fast_protocol_for
 from server.doors.http1 import DEADLINES, LAST_CALL_SECONDS, Phase, protocol_for
 from server.doors.journal import Journal
+from server.doors.tls_transport import Handshakes, TlsTransport
 from server.edge.edge import Edge
 
 GRACE_SECONDS = 10  # for answers under way when the server stops
@@ -55,9 +56,11 @@ class Listener(Protocol):
 class Uvicorn(uvicorn.Server):
     """uvicorn's server, which says when it has started and leaves signals to us."""
 
-    def __init__(self, config: uvicorn.Config) -> None:
+    def __init__(self, config: uvicorn.Config, handshakes: Handshakes | None = None) -> None:
+        """`handshakes`: those under way, where connections begin with one."""
         super().__init__(config)
         self.listening = asyncio.Event()
+        self._handshakes = handshakes
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup(sockets)
@@ -74,6 +77,8 @@ class Uvicorn(uvicorn.Server):
         cut = loop.call_later(GRACE_SECONDS - 1, self._cut)
         # A connection that was accepted just now becomes one of ours only in the loop's next turn.
         late = loop.call_later(LATE_SECONDS, self._tell_connections)
+        if self._handshakes is not None:
+            self._handshakes.stop(LAST_CALL_SECONDS)
         try:
             await super().shutdown(sockets)
         finally:
@@ -196,7 +201,26 @@ def edge_server(
     journal = Journal(edge.clock) if journal is None else journal
     make_protocol = fast_protocol_for if fast else protocol_for
     protocol = make_protocol(edge, journal, deadlines)
-    return Uvicorn(_uvicorn_config(wrap(create_app(edge, journal)), tls, http=protocol, date_header=False))
+    app = wrap(create_app(edge, journal))
+    if tls is None:
+        return Uvicorn(_uvicorn_config(app, http=protocol, date_header=False))
+    handshakes = Handshakes(deadlines[Phase.READING])
+    over_tls = _over_tls(tls, handshakes, {}, protocol)
+    return Uvicorn(_uvicorn_config(app, http=over_tls, date_header=False), handshakes)
+
+
+def _over_tls(
+    context: SSLContext,
+    handshakes: Handshakes,
+    by_name: Mapping[str | None, type[asyncio.Protocol]],
+    otherwise: type[asyncio.Protocol],
+) -> Callable[..., TlsTransport]:
+    """What makes, as uvicorn asks for a protocol, TLS and behind it the protocol of the name agreed by ALPN."""
+
+    def make(**options: Any) -> TlsTransport:
+        return TlsTransport(context, handshakes, lambda name: by_name.get(name, otherwise)(**options))
+
+    return make
 
 
 def hypercorn_server(edge: Edge, tls: SSLContext | None = None, journal: Journal | None = None) -> Hypercorn:
@@ -206,10 +230,10 @@ def hypercorn_server(edge: Edge, tls: SSLContext | None = None, journal: Journal
 
 def control_server(app: ASGIApp) -> Uvicorn:
     """The control API's listener, for operators."""
-    return Uvicorn(_uvicorn_config(app, None, http=ControlProtocol))
+    return Uvicorn(_uvicorn_config(app, http=ControlProtocol))
 
 
-def _uvicorn_config(app: ASGIApp, tls: SSLContext | None, **options: Any) -> uvicorn.Config:
+def _uvicorn_config(app: ASGIApp, **options: Any) -> uvicorn.Config:
     """No proxy is trusted, nothing is added to answers, and logging is ours."""
     return uvicorn.Config(
         app,
@@ -221,6 +245,5 @@ def _uvicorn_config(app: ASGIApp, tls: SSLContext | None, **options: Any) -> uvi
         proxy_headers=False,
         server_header=False,
         timeout_graceful_shutdown=GRACE_SECONDS,
-        ssl_context_factory=(lambda config, default: tls) if tls is not None else None,
         **options,
     )

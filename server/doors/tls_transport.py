@@ -1,0 +1,391 @@
+"""TLS between a connection and its protocol: each is the protocol of a plain transport, and the transport of the
+protocol that speaks HTTP, which is made once the handshake has told which (ALPN, RFC 7301).
+
+1. the handshake                  (`Handshakes`, `_shake_hands`)
+2. what the client sends          (`data_received`)
+3. what is sent to it             (`write`; `_write_later` what is large, or for a client that does not take it)
+4. the end of either direction    (`eof_received`, `write_eof`, `close`, `abort`)
+
+The event loop has such a layer too. Against it a request on an open connection costs a tenth less here and a handshake
+50 µs less, with no buffer of 256 KB for each connection. Besides, what a client does not take stays one object that is
+shared with the cache, and is encrypted when there is room for it; and a client may end its direction and have the
+answers that it waits for, as without TLS.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import ssl
+from collections import deque
+from collections.abc import Callable
+from contextlib import suppress
+from typing import Any, NoReturn, TypeAlias
+
+from server.doors.tls import NamedConnection
+
+MAX_HANDSHAKES = 2_000  # at a time, some 20 KB each
+PIECE_BYTES = 64 * 1024  # encrypted at a time: as much as the plain transport hands to the kernel without waiting
+RECORD_BYTES = 16 * 1024  # that one record carries at most (RFC 8446 §5.1)
+
+MakeProtocol: TypeAlias = Callable[[str | None], asyncio.Protocol]
+Buffer: TypeAlias = bytes | bytearray | memoryview
+
+
+def _gone(*_: object) -> NoReturn:
+    raise AssertionError("the connection has ended")
+
+
+class Handshakes:
+    """Those under way at a listener: no more than `most`, and none for longer than `seconds`.
+
+    When there is one too many, the oldest is ended: of a flood most do nothing, and whoever means it is soon done.
+    """
+
+    def __init__(self, seconds: float, most: int = MAX_HANDSHAKES) -> None:
+        self.stopping = False
+        self._seconds = seconds
+        self._most = most
+        self._ends: dict[TlsTransport, float] = {}  # by the loop's clock; the oldest first
+        self._timer: asyncio.TimerHandle | None = None
+
+    def __len__(self) -> int:
+        return len(self._ends)
+
+    def add(self, connection: TlsTransport) -> None:
+        """One has begun."""
+        if len(self._ends) >= self._most:
+            oldest = next(iter(self._ends))
+            self.discard(oldest)
+            oldest.abort()
+        loop = asyncio.get_running_loop()
+        self._ends[connection] = ends = loop.time() + self._seconds
+        if self._timer is None:
+            self._timer = loop.call_at(ends, self._end_late)
+
+    def discard(self, connection: TlsTransport) -> None:
+        """One is over."""
+        self._ends.pop(connection, None)
+
+    def stop(self, seconds: float) -> None:
+        """The server stops: those that are not done in so many seconds are ended, and what follows them is brief."""
+        self.stopping = True
+        self._seconds = min(self._seconds, seconds)
+        loop = asyncio.get_running_loop()
+        latest = loop.time() + self._seconds
+        for connection, ends in self._ends.items():
+            self._ends[connection] = min(ends, latest)
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = loop.call_at(latest, self._end_late)
+
+    def _end_late(self) -> None:
+        loop = asyncio.get_running_loop()
+        now = loop.time()
+        for connection in [each for each, ends in self._ends.items() if ends <= now]:
+            self.discard(connection)
+            connection.abort()
+        self._timer = loop.call_at(min(self._ends.values()), self._end_late) if self._ends else None
+
+
+class TlsTransport(asyncio.Protocol, asyncio.Transport):
+    """One connection. `make_protocol` gets what was agreed by ALPN, None where nothing was.
+
+    `write_eof` is to be followed by nothing but `close` or `abort`: what the client sends after it is no longer
+    deciphered, and comes to the protocol as it is, so that it can be counted and thrown away.
+    """
+
+    __slots__ = (
+        "_app", "_app_paused", "_blocked", "_closing", "_context", "_direct", "_encrypt", "_ending", "_feed",
+        "_handshakes", "_incoming", "_lower", "_make_protocol", "_outgoing", "_queue", "_queued", "_read", "_send",
+        "_take", "_talking", "_tls",
+    )  # fmt: skip
+
+    def __init__(self, context: ssl.SSLContext, handshakes: Handshakes, make_protocol: MakeProtocol) -> None:
+        super().__init__()
+        self._context = context
+        self._handshakes = handshakes
+        self._make_protocol = make_protocol
+        self._tls: NamedConnection | None = None  # from the first byte to the end
+        self._app: asyncio.Protocol | None = None  # from the end of the handshake to that of the connection
+        self._talking = False  # what comes is for the protocol
+        self._direct = False  # what is written can go out at once
+        self._blocked = False  # the plain transport has enough to write
+        self._app_paused = False  # and the protocol knows, or that there is something in the queue
+        self._closing = False
+        self._ending: Callable[[], None] | None = None  # what is to be done once the queue is empty
+        self._queue: deque[memoryview] = deque()  # to be encrypted
+        self._queued = 0  # bytes
+
+    # The handshake
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """There is a connection; TLS takes no memory before the client has said something."""
+        assert isinstance(transport, asyncio.Transport)
+        self._lower = transport
+        self._send = transport.write
+        self._handshakes.add(self)
+
+    def _open(self) -> NamedConnection:
+        self._incoming = incoming = ssl.MemoryBIO()
+        self._outgoing = outgoing = ssl.MemoryBIO()
+        tls = self._context.wrap_bio(incoming, outgoing, server_side=True)
+        assert isinstance(tls, NamedConnection)
+        self._feed, self._take = incoming.write, outgoing.read
+        self._read: Callable[[int], bytes] = tls.read
+        self._encrypt: Callable[[Buffer], int] = tls.write
+        self._tls = tls
+        return tls
+
+    def _shake_hands(self, data: bytes) -> None:
+        tls = self._tls or self._open()
+        self._feed(data)
+        try:
+            tls.do_handshake()
+        except ssl.SSLWantReadError:
+            self._flush()
+            return
+        except ssl.SSLError:  # the client's fault, be it ever so strange; where there is one, it gets an alert
+            self._fail()
+            return
+        self._handshakes.discard(self)
+        self._app = app = self._make_protocol(tls.agreed_protocol())
+        self._talking = True
+        self._direct = not self._blocked
+        app.connection_made(self)
+        if self._blocked:
+            self._pause_app()
+        if self._handshakes.stopping:
+            app.shutdown()  # type: ignore[attr-defined]  # as our protocols have it
+        if self._incoming.pending and self._talking:  # what came with the end of the handshake
+            self.data_received(b"")
+        self._flush()  # the session tickets, unless an answer has taken them along
+
+    # What the client sends
+
+    def data_received(self, data: bytes) -> None:
+        """Hand the deciphered on, as much as has come whole."""
+        if not self._talking:
+            self._receive_otherwise(data)
+            return
+        self._feed(data)
+        size = self._incoming.pending  # no record carries more
+        try:
+            plain = self._read(size)
+        except ssl.SSLWantReadError:  # a part of a record, or one that is for TLS itself
+            self._flush()
+            return
+        except ssl.SSLError:
+            self._fail()
+            return
+        if plain and not self._incoming.pending and len(plain) < size:
+            self._app.data_received(plain)  # type: ignore[union-attr]  # there is one while talking
+        else:
+            self._read_on(plain)
+
+    def _read_on(self, first: bytes) -> None:
+        """There is more than one record, or the end."""
+        assert self._app is not None
+        assert self._tls is not None
+        chunks = [first]
+        failed = False
+        try:
+            while chunks[-1] and (self._incoming.pending or self._tls.pending()):
+                chunks.append(self._read(RECORD_BYTES))
+        except ssl.SSLWantReadError:
+            self._flush()
+        except ssl.SSLError:
+            failed = True
+        ended = not chunks[-1]
+        if plain := b"".join(chunks):
+            self._app.data_received(plain)
+        if failed:
+            self._fail()
+        elif ended and self._talking:
+            self._talking = False
+            if not self._app.eof_received():
+                self.close()
+
+    def _receive_otherwise(self, data: bytes) -> None:
+        if self._app is None:
+            if not self._closing:
+                self._shake_hands(data)
+        elif self._ending is not None:  # `write_eof`, or `close` behind it
+            self._app.data_received(data)
+
+    def eof_received(self) -> bool:
+        """The client's end, with or without saying so by TLS before: HTTP knows itself what is whole."""
+        if self._app is None or self._closing:
+            return False
+        if not self._talking and self._ending is None:
+            return True  # the protocol knows
+        self._talking = False
+        if self._app.eof_received():
+            return True
+        self.close()
+        return False
+
+    def pause_reading(self) -> None:
+        self._lower.pause_reading()
+
+    def resume_reading(self) -> None:
+        self._lower.resume_reading()
+
+    def is_reading(self) -> bool:
+        return self._lower.is_reading()
+
+    # What is sent to it
+
+    def write(self, data: Buffer) -> None:
+        if self._direct and 0 < len(data) <= PIECE_BYTES:
+            self._encrypt(data)
+            self._send(self._take())
+        elif data:
+            self._write_later(data)
+
+    def _write_later(self, data: Buffer) -> None:
+        if self._app is None or self._closing or self._ending is not None:
+            return
+        self._queue.append(memoryview(data if isinstance(data, bytes) else bytes(data)))
+        self._queued += len(data)
+        self._direct = False
+        self._pump()
+
+    def _pump(self) -> None:
+        """Encrypt what is to be sent, as long as there is room for it."""
+        while self._queue and not self._blocked:
+            data = self._queue[0]
+            if len(data) > PIECE_BYTES:
+                self._queue[0] = data[PIECE_BYTES:]
+                data = data[:PIECE_BYTES]
+            else:
+                self._queue.popleft()
+            self._queued -= len(data)
+            self._encrypt(data)
+            self._send(self._take())
+        if self._blocked:
+            self._pause_app()
+        elif self._ending is not None:
+            self._ending()
+        else:
+            self._direct = True
+            if self._app_paused and self._app is not None:
+                self._app_paused = False
+                self._app.resume_writing()
+
+    def _flush(self) -> None:
+        """Send what TLS itself has to say."""
+        if self._outgoing.pending and not self._lower.is_closing():
+            self._send(self._take())
+
+    def pause_writing(self) -> None:
+        """The plain transport has enough."""
+        self._blocked = True
+        self._direct = False
+        self._pause_app()
+
+    def resume_writing(self) -> None:
+        """The plain transport has room."""
+        self._blocked = False
+        self._pump()
+
+    def _pause_app(self) -> None:
+        if self._app is not None and not self._app_paused:
+            self._app_paused = True
+            self._app.pause_writing()
+
+    def get_write_buffer_size(self) -> int:
+        """Bytes that the kernel does not have yet, some of them yet to be encrypted."""
+        return self._queued + self._lower.get_write_buffer_size()
+
+    def get_write_buffer_limits(self) -> tuple[int, int]:
+        return self._lower.get_write_buffer_limits()
+
+    def set_write_buffer_limits(self, high: int | None = None, low: int | None = None) -> None:
+        self._lower.set_write_buffer_limits(high, low)
+
+    # The end
+
+    def can_write_eof(self) -> bool:
+        return True
+
+    def write_eof(self) -> None:
+        """End our direction behind what is written."""
+        self._end(self._end_writing)
+
+    def close(self) -> None:
+        """End the connection behind what is written, without waiting for the client to agree (RFC 8446 §6.1)."""
+        if self._closing:
+            return
+        self._closing = True
+        if self._app is None:
+            self._lower.close()
+        elif self._ending is None or self._queue:
+            self._end(self._end_all)
+        else:
+            self._lower.close()
+
+    def _end(self, ending: Callable[[], None]) -> None:
+        self._talking = self._direct = False
+        self._ending = ending
+        if not self._queue:
+            ending()
+
+    def _end_writing(self) -> None:
+        self._say_goodbye()
+        self._lower.write_eof()
+
+    def _end_all(self) -> None:
+        self._say_goodbye()
+        self._lower.close()
+
+    def _say_goodbye(self) -> None:
+        """Write close_notify. OpenSSL goes on to look for the client's, and must not meet anything else."""
+        tls = self._tls
+        assert tls is not None
+        with suppress(ssl.SSLError):
+            while tls.pending():
+                tls.read(RECORD_BYTES)
+            self._incoming.read()
+            tls.unwrap()
+        self._flush()
+
+    def _fail(self) -> None:
+        """Tell the client by an alert, if TLS has one for it, and end."""
+        self._talking = self._direct = False
+        self._closing = True
+        self._drop_queue()
+        self._flush()
+        self._lower.close()
+
+    def abort(self) -> None:
+        """End the connection now."""
+        self._talking = self._direct = False
+        self._closing = True
+        self._drop_queue()
+        self._lower.abort()
+
+    def is_closing(self) -> bool:
+        return self._closing or self._lower.is_closing()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """It has ended. OpenSSL's memory goes at once, whoever still refers to this transport."""
+        self._handshakes.discard(self)
+        self._talking = self._direct = False
+        self._closing = True
+        self._drop_queue()
+        app, self._app, self._tls = self._app, None, None
+        self._feed = self._take = self._read = self._encrypt = _gone
+        self._incoming = self._outgoing = ssl.MemoryBIO()
+        if app is not None:
+            app.connection_lost(exc)
+
+    def _drop_queue(self) -> None:
+        self._queue.clear()
+        self._queued = 0
+
+    def get_extra_info(self, name: str, default: Any = None) -> Any:
+        if name == "ssl_object":
+            return self._tls
+        if name == "sslcontext":
+            return self._context
+        return self._lower.get_extra_info(name, default)
