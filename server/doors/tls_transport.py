@@ -118,9 +118,8 @@ class TlsTransport(asyncio.Protocol, asyncio.Transport):
 
     # The handshake
 
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """There is a connection; TLS takes no memory before the client has said something."""
-        assert isinstance(transport, asyncio.Transport)
         self._lower = transport
         self._send = transport.write
         self._handshakes.add(self)
