@@ -130,8 +130,7 @@ class TlsTransport(asyncio.Protocol, asyncio.Transport):
         tls = self._context.wrap_bio(incoming, outgoing, server_side=True)
         assert isinstance(tls, NamedConnection)
         self._feed, self._take = incoming.write, outgoing.read
-        self._read: Callable[[int], bytes] = tls.read
-        self._encrypt: Callable[[Buffer], int] = tls.write
+        self._read, self._encrypt = tls.bare_read, tls.bare_write
         self._tls = tls
         return tls
 
@@ -157,7 +156,8 @@ class TlsTransport(asyncio.Protocol, asyncio.Transport):
             app.shutdown()  # type: ignore[attr-defined]  # as our protocols have it
         if self._incoming.pending and self._talking:  # what came with the end of the handshake
             self.data_received(b"")
-        self._flush()  # the session tickets, unless an answer has taken them along
+        if tls.version() != "TLSv1.3":
+            self._flush()  # the end of the handshake; in 1.3 only session tickets, which the first answer takes along
 
     # What the client sends
 
