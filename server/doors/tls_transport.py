@@ -95,7 +95,7 @@ class TlsTransport(asyncio.Protocol, asyncio.Transport):
     """
 
     __slots__ = (
-        "_app", "_app_paused", "_blocked", "_closing", "_context", "_direct", "_encrypt", "_ending", "_feed",
+        "_app", "_app_paused", "_blocked", "_closing", "_context", "_direct", "_encrypt", "_ended", "_ending", "_feed",
         "_handshakes", "_incoming", "_lower", "_make_protocol", "_outgoing", "_queue", "_queued", "_read", "_send",
         "_take", "_talking", "_tls",
     )  # fmt: skip
@@ -112,7 +112,8 @@ class TlsTransport(asyncio.Protocol, asyncio.Transport):
         self._blocked = False  # the plain transport has enough to write
         self._app_paused = False  # and the protocol knows, or that there is something in the queue
         self._closing = False
-        self._ending: Callable[[], None] | None = None  # what is to be done once the queue is empty
+        self._ending = False  # our direction, behind what is in the queue
+        self._ended = False  # it has: close_notify is written
         self._queue: deque[memoryview] = deque()  # to be encrypted
         self._queued = 0  # bytes
 
@@ -186,20 +187,18 @@ class TlsTransport(asyncio.Protocol, asyncio.Transport):
         assert self._app is not None
         assert self._tls is not None
         chunks = [first]
-        failed = False
         try:
             while chunks[-1] and (self._incoming.pending or self._tls.pending()):
                 chunks.append(self._read(RECORD_BYTES))
         except ssl.SSLWantReadError:
             self._flush()
-        except ssl.SSLError:
-            failed = True
+        except ssl.SSLError:  # an answer to what came before it could not be encrypted any more
+            self._fail()
+            return
         ended = not chunks[-1]
         if plain := b"".join(chunks):
             self._app.data_received(plain)
-        if failed:
-            self._fail()
-        elif ended and self._talking:
+        if ended and self._talking:
             self._talking = False
             if not self._app.eof_received():
                 self.close()
@@ -208,14 +207,14 @@ class TlsTransport(asyncio.Protocol, asyncio.Transport):
         if self._app is None:
             if not self._closing:
                 self._shake_hands(data)
-        elif self._ending is not None:  # `write_eof`, or `close` behind it
+        elif self._ending:
             self._app.data_received(data)
 
     def eof_received(self) -> bool:
         """The client's end, with or without saying so by TLS before: HTTP knows itself what is whole."""
         if self._app is None or self._closing:
-            return False
-        if not self._talking and self._ending is None:
+            return bool(self._queue)  # which is still to be sent
+        if not self._talking and not self._ending:
             return True  # the protocol knows
         self._talking = False
         if self._app.eof_received():
@@ -242,7 +241,7 @@ class TlsTransport(asyncio.Protocol, asyncio.Transport):
             self._write_later(data)
 
     def _write_later(self, data: Buffer) -> None:
-        if self._app is None or self._closing or self._ending is not None:
+        if self._app is None or self._closing or self._ending:
             return
         self._queue.append(memoryview(data if isinstance(data, bytes) else bytes(data)))
         self._queued += len(data)
@@ -263,13 +262,13 @@ class TlsTransport(asyncio.Protocol, asyncio.Transport):
             self._send(self._take())
         if self._blocked:
             self._pause_app()
-        elif self._ending is not None:
-            self._ending()
-        else:
-            self._direct = True
-            if self._app_paused and self._app is not None:
-                self._app_paused = False
-                self._app.resume_writing()
+            return
+        self._direct = not self._ending
+        if self._app_paused and self._app is not None:
+            self._app_paused = False
+            self._app.resume_writing()
+        if self._ending and not self._queue:
+            self._end_writing()
 
     def _flush(self) -> None:
         """Send what TLS itself has to say."""
@@ -309,33 +308,28 @@ class TlsTransport(asyncio.Protocol, asyncio.Transport):
 
     def write_eof(self) -> None:
         """End our direction behind what is written."""
-        self._end(self._end_writing)
+        self._talking = self._direct = False
+        self._ending = True
+        if not self._queue:
+            self._end_writing()
 
     def close(self) -> None:
         """End the connection behind what is written, without waiting for the client to agree (RFC 8446 §6.1)."""
-        if self._closing:
-            return
-        self._closing = True
-        if self._app is None:
-            self._lower.close()
-        elif self._ending is None or self._queue:
-            self._end(self._end_all)
-        else:
-            self._lower.close()
-
-    def _end(self, ending: Callable[[], None]) -> None:
-        self._talking = self._direct = False
-        self._ending = ending
-        if not self._queue:
-            ending()
+        if not self._closing:
+            self._closing = True
+            if self._app is None:
+                self._lower.close()
+            else:
+                self.write_eof()
 
     def _end_writing(self) -> None:
-        self._say_goodbye()
-        self._lower.write_eof()
-
-    def _end_all(self) -> None:
-        self._say_goodbye()
-        self._lower.close()
+        if not self._ended:
+            self._ended = True
+            self._say_goodbye()
+        if self._closing:
+            self._lower.close()
+        else:
+            self._lower.write_eof()
 
     def _say_goodbye(self) -> None:
         """Write close_notify. OpenSSL goes on to look for the client's, and must not meet anything else."""
