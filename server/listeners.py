@@ -21,9 +21,10 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResp
 
 from server.doors.asgi import create_app, for_hypercorn
 from server.doors.fast import fast_protocol_for
+from server.doors.handshakes import Handshakes
 from server.doors.http1 import DEADLINES, LAST_CALL_SECONDS, Phase, protocol_for
 from server.doors.journal import Journal
-from server.doors.tls_transport import Handshakes, TlsTransport
+from server.doors.tls_transport import TlsTransport
 from server.edge.edge import Edge
 
 GRACE_SECONDS = 10  # for answers under way when the server stops

@@ -1,7 +1,7 @@
 """TLS between a connection and its protocol: each is the protocol of a plain transport, and the transport of the
 protocol that speaks HTTP, which is made once the handshake has told which (ALPN, RFC 7301).
 
-1. the handshake                  (`Handshakes`, `_shake_hands`)
+1. the handshake                  (`_shake_hands`)
 2. what the client sends          (`data_received`)
 3. what is sent to it             (`write`; `_write_later` what is large, or for a client that does not take it)
 4. the end of either direction    (`eof_received`, `write_eof`, `close`, `abort`)
@@ -21,9 +21,9 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import Any, NoReturn, TypeAlias
 
+from server.doors.handshakes import Handshakes
 from server.doors.tls import NamedConnection
 
-MAX_HANDSHAKES = 2_000  # at a time, some 20 KB each
 PIECE_BYTES = 64 * 1024  # encrypted at a time: as much as the plain transport hands to the kernel without waiting
 RECORD_BYTES = 16 * 1024  # that one record carries at most (RFC 8446 §5.1)
 
@@ -33,58 +33,6 @@ Buffer: TypeAlias = bytes | bytearray | memoryview
 
 def _gone(*_: object) -> NoReturn:
     raise AssertionError("the connection has ended")
-
-
-class Handshakes:
-    """Those under way at a listener: no more than `most`, and none for longer than `seconds`.
-
-    When there is one too many, the oldest is ended: of a flood most do nothing, and whoever means it is soon done.
-    """
-
-    def __init__(self, seconds: float, most: int = MAX_HANDSHAKES) -> None:
-        self.stopping = False
-        self._seconds = seconds
-        self._most = most
-        self._ends: dict[TlsTransport, float] = {}  # by the loop's clock; the oldest first
-        self._timer: asyncio.TimerHandle | None = None
-
-    def __len__(self) -> int:
-        return len(self._ends)
-
-    def add(self, connection: TlsTransport) -> None:
-        """One has begun."""
-        if len(self._ends) >= self._most:
-            oldest = next(iter(self._ends))
-            self.discard(oldest)
-            oldest.abort()
-        loop = asyncio.get_running_loop()
-        self._ends[connection] = ends = loop.time() + self._seconds
-        if self._timer is None:
-            self._timer = loop.call_at(ends, self._end_late)
-
-    def discard(self, connection: TlsTransport) -> None:
-        """One is over."""
-        self._ends.pop(connection, None)
-
-    def stop(self, seconds: float) -> None:
-        """The server stops: those that are not done in so many seconds are ended, and what follows them is brief."""
-        self.stopping = True
-        self._seconds = min(self._seconds, seconds)
-        loop = asyncio.get_running_loop()
-        latest = loop.time() + self._seconds
-        for connection, ends in self._ends.items():
-            self._ends[connection] = min(ends, latest)
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = loop.call_at(latest, self._end_late)
-
-    def _end_late(self) -> None:
-        loop = asyncio.get_running_loop()
-        now = loop.time()
-        for connection in [each for each, ends in self._ends.items() if ends <= now]:
-            self.discard(connection)
-            connection.abort()
-        self._timer = loop.call_at(min(self._ends.values()), self._end_late) if self._ends else None
 
 
 class TlsTransport(asyncio.Protocol, asyncio.Transport):
@@ -207,7 +155,7 @@ class TlsTransport(asyncio.Protocol, asyncio.Transport):
         if self._app is None:
             if not self._closing:
                 self._shake_hands(data)
-        elif self._ending:
+        elif self._ending and not self._closing:
             self._app.data_received(data)
 
     def eof_received(self) -> bool:
@@ -308,10 +256,8 @@ class TlsTransport(asyncio.Protocol, asyncio.Transport):
 
     def write_eof(self) -> None:
         """End our direction behind what is written."""
-        self._talking = self._direct = False
-        self._ending = True
-        if not self._queue:
-            self._end_writing()
+        if not self._closing:
+            self._end()
 
     def close(self) -> None:
         """End the connection behind what is written, without waiting for the client to agree (RFC 8446 §6.1)."""
@@ -320,7 +266,13 @@ class TlsTransport(asyncio.Protocol, asyncio.Transport):
             if self._app is None:
                 self._lower.close()
             else:
-                self.write_eof()
+                self._end()
+
+    def _end(self) -> None:
+        self._talking = self._direct = False
+        self._ending = True
+        if not self._queue:
+            self._end_writing()
 
     def _end_writing(self) -> None:
         if not self._ended:
@@ -329,7 +281,10 @@ class TlsTransport(asyncio.Protocol, asyncio.Transport):
         if self._closing:
             self._lower.close()
         else:
-            self._lower.write_eof()
+            try:
+                self._lower.write_eof()
+            except OSError:  # the client has reset the connection just now
+                self._lower.close()
 
     def _say_goodbye(self) -> None:
         """Write close_notify. OpenSSL goes on to look for the client's, and must not meet anything else."""
@@ -344,18 +299,20 @@ class TlsTransport(asyncio.Protocol, asyncio.Transport):
 
     def _fail(self) -> None:
         """Tell the client by an alert, if TLS has one for it, and end."""
-        self._talking = self._direct = False
-        self._closing = True
-        self._drop_queue()
+        self._stop()
         self._flush()
         self._lower.close()
 
     def abort(self) -> None:
         """End the connection now."""
-        self._talking = self._direct = False
-        self._closing = True
-        self._drop_queue()
+        self._stop()
         self._lower.abort()
+
+    def _stop(self) -> None:
+        self._talking = self._direct = False
+        self._closing = self._ending = self._ended = True
+        self._queue.clear()
+        self._queued = 0
 
     def is_closing(self) -> bool:
         return self._closing or self._lower.is_closing()
@@ -363,18 +320,12 @@ class TlsTransport(asyncio.Protocol, asyncio.Transport):
     def connection_lost(self, exc: Exception | None) -> None:
         """It has ended. OpenSSL's memory goes at once, whoever still refers to this transport."""
         self._handshakes.discard(self)
-        self._talking = self._direct = False
-        self._closing = True
-        self._drop_queue()
+        self._stop()
         app, self._app, self._tls = self._app, None, None
         self._feed = self._take = self._read = self._encrypt = _gone
         self._incoming = self._outgoing = ssl.MemoryBIO()
         if app is not None:
             app.connection_lost(exc)
-
-    def _drop_queue(self) -> None:
-        self._queue.clear()
-        self._queued = 0
 
     def get_extra_info(self, name: str, default: Any = None) -> Any:
         if name == "ssl_object":
