@@ -280,11 +280,9 @@ class TlsTransport(asyncio.Protocol, asyncio.Transport):
             self._say_goodbye()
         if self._closing:
             self._lower.close()
-        else:
-            try:
+        elif not self._lower.is_closing():
+            with suppress(OSError):  # the client may have reset the connection just now
                 self._lower.write_eof()
-            except OSError:  # the client has reset the connection just now
-                self._lower.close()
 
     def _say_goodbye(self) -> None:
         """Write close_notify. OpenSSL goes on to look for the client's, and must not meet anything else."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ssl
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -56,6 +57,17 @@ class TlsWire(Wire):
             else:
                 self.flush()
                 return self
+
+    def begin(self) -> None:
+        """The handshake, as far as the server's part goes; `shake_hands` sends the rest."""
+        with suppress(ssl.SSLWantReadError):
+            self.tls.do_handshake()
+        self.flush()
+        while True:
+            self._take()
+            with suppress(ssl.SSLWantReadError):
+                self.tls.do_handshake()
+                return
 
     def encrypt(self, data: bytes) -> bytes:
         """What carries `data`."""
