@@ -96,11 +96,8 @@ class TlsTransport(asyncio.Protocol, asyncio.Transport):
             return
         self._handshakes.discard(self)
         self._app = app = self._make_protocol(tls.agreed_protocol())
-        self._talking = True
-        self._direct = not self._blocked
+        self._talking = self._direct = True
         app.connection_made(self)
-        if self._blocked:
-            self._pause_app()
         if self._handshakes.stopping:
             app.shutdown()  # type: ignore[attr-defined]  # as our protocols have it
         if self._incoming.pending and self._talking:  # what came with the end of the handshake
@@ -153,8 +150,7 @@ class TlsTransport(asyncio.Protocol, asyncio.Transport):
 
     def _receive_otherwise(self, data: bytes) -> None:
         if self._app is None:
-            if not self._closing:
-                self._shake_hands(data)
+            self._shake_hands(data)
         elif self._ending and not self._closing:
             self._app.data_received(data)
 
@@ -263,10 +259,7 @@ class TlsTransport(asyncio.Protocol, asyncio.Transport):
         """End the connection behind what is written, without waiting for the client to agree (RFC 8446 §6.1)."""
         if not self._closing:
             self._closing = True
-            if self._app is None:
-                self._lower.close()
-            else:
-                self._end()
+            self._end()
 
     def _end(self) -> None:
         self._talking = self._direct = False
@@ -289,8 +282,6 @@ class TlsTransport(asyncio.Protocol, asyncio.Transport):
         tls = self._tls
         assert tls is not None
         with suppress(ssl.SSLError):
-            while tls.pending():
-                tls.read(RECORD_BYTES)
             self._incoming.read()
             tls.unwrap()
         self._flush()

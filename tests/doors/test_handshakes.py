@@ -5,8 +5,9 @@ from __future__ import annotations
 import asyncio
 import socket
 import ssl
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -93,47 +94,66 @@ async def test_there_is_no_more_than_so_many(context: ssl.SSLContext, authority:
         server.close()
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("new_loop", [asyncio.new_event_loop, uvloop.new_event_loop])
-def test_the_server_stops_in_the_middle(
-    context: ssl.SSLContext, authority: trustme.CA, new_loop: Callable[[], asyncio.AbstractEventLoop]
-) -> None:
-    """Who finishes soon is answered once; who does not is not waited for."""
+@asynccontextmanager
+async def stoppable(edge: Edge, context: ssl.SSLContext, stops: list[Callable[[], object]]) -> AsyncIterator[int]:
+    """As `served`, but it is told to stop by what it adds to `stops`, from any thread."""
+    server = edge_server(edge, tls=context)
+    loop = asyncio.get_running_loop()
+    stops.append(lambda: loop.call_soon_threadsafe(server.stop))
+    with listening() as sock:
+        running = asyncio.create_task(server.listen(sock))
+        await server.listening.wait()
+        try:
+            yield sock.getsockname()[1]
+        finally:
+            server.stop()
+            await running
+
+
+@pytest.fixture(params=[asyncio.new_event_loop, uvloop.new_event_loop])
+def stopping(request: pytest.FixtureRequest, context: ssl.SSLContext) -> Iterator[tuple[int, Callable[[], object]]]:
+    """The port of a server, and what makes it stop."""
     stops: list[Callable[[], object]] = []
+    serve = partial(stoppable, context=context, stops=stops)
+    with in_thread(memory_hosting, fill, serve, request.param) as port:
+        yield port, stops[0]
 
-    @asynccontextmanager
-    async def serve(edge: Edge) -> AsyncIterator[int]:
-        server = edge_server(edge, tls=context)
-        loop = asyncio.get_running_loop()
-        stops.append(lambda: loop.call_soon_threadsafe(server.stop))
-        with listening() as sock:
-            running = asyncio.create_task(server.listen(sock))
-            await server.listening.wait()
-            try:
-                yield sock.getsockname()[1]
-            finally:
-                server.stop()
-                await running
 
-    with (
-        in_thread(memory_hosting, fill, serve, new_loop) as port,
-        Wire(port) as silent,
-        TlsWire(port, trusting(authority)) as wire,
-    ):
+@pytest.mark.slow
+def test_who_is_about_to_finish_when_the_server_stops_is_answered_once(
+    authority: trustme.CA, stopping: tuple[int, Callable[[], object]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for module in ("server.listeners", "server.doors.http1"):
+        monkeypatch.setattr(f"{module}.LAST_CALL_SECONDS", 10)
+    port, stop = stopping
+    with TlsWire(port, trusting(authority)) as wire:
         wire.begin()
-        stops[0]()
-        refused = False
-        while not refused:
-            try:
-                socket.create_connection(("127.0.0.1", port)).close()
-            except ConnectionError:
-                refused = True
+        stop()
+        until_refused(port)
         wire.shake_hands()
         wire.get("/a.txt")
         answer = wire.receive()
         assert (answer.body, answer.header("connection")) == (b"0123456789", "close")
         assert wire.at_end()
+
+
+@pytest.mark.slow
+def test_who_does_not_finish_when_the_server_stops_is_not_waited_for(
+    stopping: tuple[int, Callable[[], object]],
+) -> None:
+    port, stop = stopping
+    with Wire(port) as silent:
+        stop()
         assert silent.at_end()
+
+
+def until_refused(port: int) -> None:
+    """Return once nobody listens there any more."""
+    while True:
+        try:
+            Wire(port).socket.close()
+        except ConnectionError:
+            return
 
 
 @pytest.mark.slow
@@ -175,9 +195,7 @@ async def test_the_rest_goes_out_before_it_closes(context: ssl.SSLContext, autho
         transport.close()
         assert transport.is_closing()
         transport.write(b"too late")
-        peer.writer.transport.pause_reading()
         peer.send(GET)  # is not looked at
-        peer.writer.transport.resume_reading()
         assert await peer.rest() == BIG
 
 
@@ -206,3 +224,12 @@ async def test_nothing_is_sent_once_it_is_over(context: ssl.SSLContext, authorit
         transport.write_eof()
         transport.close()
         transport.abort()
+        with pytest.raises(AssertionError):
+            transport._read(1)
+
+
+async def test_an_end_that_comes_too_late(context: ssl.SSLContext, authority: trustme.CA) -> None:
+    async with connected(context, authority) as (_, transport):
+        transport._lower.abort()
+        transport.write_eof()
+        await until_all_are_closed()
