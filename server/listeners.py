@@ -8,6 +8,7 @@ import logging
 import socket
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from functools import partial
 from ssl import SSLContext
 from typing import Any, Protocol
 
@@ -206,20 +207,17 @@ def edge_server(
     if tls is None:
         return Uvicorn(_uvicorn_config(app, http=protocol, date_header=False))
     handshakes = Handshakes(deadlines[Phase.READING])
-    over_tls = _over_tls(tls, handshakes, {}, protocol)
+    over_tls = _over_tls(tls, handshakes, protocol)
     return Uvicorn(_uvicorn_config(app, http=over_tls, date_header=False), handshakes)
 
 
 def _over_tls(
-    context: SSLContext,
-    handshakes: Handshakes,
-    by_name: Mapping[str | None, type[asyncio.Protocol]],
-    otherwise: type[asyncio.Protocol],
+    context: SSLContext, handshakes: Handshakes, protocol: type[asyncio.Protocol]
 ) -> Callable[..., TlsTransport]:
-    """What makes, as uvicorn asks for a protocol, TLS and behind it the protocol of the name agreed by ALPN."""
+    """What makes TLS, and behind it the protocol, whenever uvicorn asks for a protocol."""
 
     def make(**options: Any) -> TlsTransport:
-        return TlsTransport(context, handshakes, lambda name: by_name.get(name, otherwise)(**options))
+        return TlsTransport(context, handshakes, partial(protocol, **options))
 
     return make
 

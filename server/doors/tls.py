@@ -36,10 +36,6 @@ class NamedConnection(ssl.SSLObject):
         """`write` likewise."""
         return self._sslobj.write  # type: ignore[attr-defined, no-any-return]
 
-    def agreed_protocol(self) -> str | None:
-        """By ALPN, once the handshake is over. Unlike the method below it leaves the context alone."""
-        return super().selected_alpn_protocol()
-
     def selected_alpn_protocol(self) -> str | None:
         """As ever. A server asks it once, in the task that then serves the connection."""
         server_name.set(self.server_name)

@@ -1,5 +1,5 @@
 """TLS between a connection and its protocol: each is the protocol of a plain transport, and the transport of the
-protocol that speaks HTTP, which is made once the handshake has told which (ALPN, RFC 7301).
+protocol that speaks HTTP, which is made once the handshake is over.
 
 1. the handshake                  (`_shake_hands`)
 2. what the client sends          (`data_received`)
@@ -27,7 +27,6 @@ from server.doors.tls import NamedConnection
 PIECE_BYTES = 64 * 1024  # encrypted at a time: as much as the plain transport hands to the kernel without waiting
 RECORD_BYTES = 16 * 1024  # that one record carries at most (RFC 8446 §5.1)
 
-MakeProtocol: TypeAlias = Callable[[str | None], asyncio.Protocol]
 Buffer: TypeAlias = bytes | bytearray | memoryview
 
 
@@ -36,7 +35,8 @@ def _gone(*_: object) -> NoReturn:
 
 
 class TlsTransport(asyncio.Protocol, asyncio.Transport):
-    """One connection. `make_protocol` gets what was agreed by ALPN, None where nothing was.
+    """One connection. When the handshake is over `make_protocol` is called, and its protocol told of the connection; as
+    ever, that may have another take its place, so by what was agreed by ALPN (`ssl_object`).
 
     `write_eof` is to be followed by nothing but `close` or `abort`: what the client sends after it is no longer
     deciphered, and comes to the protocol as it is, so that it can be counted and thrown away.
@@ -48,7 +48,9 @@ class TlsTransport(asyncio.Protocol, asyncio.Transport):
         "_take", "_talking", "_tls",
     )  # fmt: skip
 
-    def __init__(self, context: ssl.SSLContext, handshakes: Handshakes, make_protocol: MakeProtocol) -> None:
+    def __init__(
+        self, context: ssl.SSLContext, handshakes: Handshakes, make_protocol: Callable[[], asyncio.Protocol]
+    ) -> None:
         super().__init__()
         self._context = context
         self._handshakes = handshakes
@@ -95,15 +97,25 @@ class TlsTransport(asyncio.Protocol, asyncio.Transport):
             self._fail()
             return
         self._handshakes.discard(self)
-        self._app = app = self._make_protocol(tls.agreed_protocol())
+        self._app = self._make_protocol()
         self._talking = self._direct = True
-        app.connection_made(self)
+        self._app.connection_made(self)
         if self._handshakes.stopping:
-            app.shutdown()  # type: ignore[attr-defined]  # as our protocols have it
+            self._app.shutdown()  # type: ignore[attr-defined]  # as our protocols have it
         if self._incoming.pending and self._talking:  # what came with the end of the handshake
             self.data_received(b"")
         if tls.version() != "TLSv1.3":
             self._flush()  # the end of the handshake; in 1.3 only session tickets, which the first answer takes along
+
+    def set_protocol(self, protocol: asyncio.BaseProtocol) -> None:
+        """Another protocol's turn."""
+        assert isinstance(protocol, asyncio.Protocol)
+        self._app = protocol
+
+    def get_protocol(self) -> asyncio.BaseProtocol:
+        """The one whose turn it is; to be asked by itself only, as before and after there is none."""
+        assert self._app is not None
+        return self._app
 
     # What the client sends
 

@@ -80,8 +80,7 @@ async def test_there_is_no_more_than_so_many(context: ssl.SSLContext, authority:
     handshakes = Handshakes(10, most=2)
     loop = asyncio.get_running_loop()
     with listening() as sock:
-        made = asyncio.Protocol
-        server = await loop.create_server(lambda: TlsTransport(context, handshakes, lambda _: made()), sock=sock)
+        server = await loop.create_server(lambda: TlsTransport(context, handshakes, asyncio.Protocol), sock=sock)
         port = sock.getsockname()[1]
         first, second = await Peer.connect(port), await Peer.connect(port)
         await until(lambda: len(handshakes) == 2)
@@ -226,6 +225,26 @@ async def test_nothing_is_sent_once_it_is_over(context: ssl.SSLContext, authorit
         transport.abort()
         with pytest.raises(AssertionError):
             transport._read(1)
+
+
+class Echo(asyncio.Protocol):
+    """Says it again."""
+
+    def __init__(self, transport: asyncio.Transport) -> None:
+        self.transport = transport
+
+    def data_received(self, data: bytes) -> None:
+        self.transport.write(data)
+
+
+async def test_another_protocol_takes_over(context: ssl.SSLContext, authority: trustme.CA) -> None:
+    async with connected(context, authority) as (peer, transport):
+        before = transport.get_protocol()
+        transport.set_protocol(after := Echo(transport))
+        assert transport.get_protocol() is after
+        peer.send(b"again\r\n\r\n")
+        assert await peer.head() == b"again\r\n\r\n"
+        transport.set_protocol(before)
 
 
 async def test_an_end_that_comes_too_late(context: ssl.SSLContext, authority: trustme.CA) -> None:
