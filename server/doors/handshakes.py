@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 
-MAX_HANDSHAKES = 2_000  # at a time
+MAX_HANDSHAKES = 1_000  # at a time; 50 KB each
 
 
 class Handshakes:
