@@ -103,7 +103,7 @@ class TlsTransport(asyncio.Protocol, asyncio.Transport):
         if self._handshakes.stopping:
             self._app.shutdown()  # type: ignore[attr-defined]  # as our protocols have it
         if self._incoming.pending and self._talking:  # what came with the end of the handshake
-            self.data_received(b"")
+            self._read_on([])
         if tls.version() != "TLSv1.3":
             self._flush()  # the end of the handshake; in 1.3 only session tickets, which the first answer takes along
 
@@ -125,7 +125,7 @@ class TlsTransport(asyncio.Protocol, asyncio.Transport):
             self._receive_otherwise(data)
             return
         self._feed(data)
-        size = self._incoming.pending  # no record carries more
+        size = len(data)  # more than a record carries, unless some of it came before; then `plain` is as long
         try:
             plain = self._read(size)
         except ssl.SSLWantReadError:  # a part of a record, or one that is for TLS itself
@@ -134,25 +134,25 @@ class TlsTransport(asyncio.Protocol, asyncio.Transport):
         except ssl.SSLError:
             self._fail()
             return
-        if plain and not self._incoming.pending and len(plain) < size:
+        if 0 < len(plain) < size and not self._incoming.pending:
             self._app.data_received(plain)  # type: ignore[union-attr]  # there is one while talking
         else:
-            self._read_on(plain)
+            self._read_on([plain])
 
-    def _read_on(self, first: bytes) -> None:
-        """There is more than one record, or the end."""
+    def _read_on(self, chunks: list[bytes]) -> None:
+        """There may be more than what has been read, or the end."""
         assert self._app is not None
         assert self._tls is not None
-        chunks = [first]
+        ended = chunks == [b""]  # what is read at close_notify
         try:
-            while chunks[-1] and (self._incoming.pending or self._tls.pending()):
+            while not ended and (self._incoming.pending or self._tls.pending()):
                 chunks.append(self._read(RECORD_BYTES))
+                ended = not chunks[-1]
         except ssl.SSLWantReadError:
             self._flush()
         except ssl.SSLError:  # an answer to what came before it could not be encrypted any more
             self._fail()
             return
-        ended = not chunks[-1]
         if plain := b"".join(chunks):
             self._app.data_received(plain)
         if ended and self._talking:
