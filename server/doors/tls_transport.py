@@ -129,7 +129,7 @@ class TlsTransport(asyncio.Protocol, asyncio.Transport):
         try:
             plain = self._read(size)
         except ssl.SSLWantReadError:  # a part of a record, or one that is for TLS itself
-            self._flush()
+            self._reply()
             return
         except ssl.SSLError:
             self._fail()
@@ -149,7 +149,7 @@ class TlsTransport(asyncio.Protocol, asyncio.Transport):
                 chunks.append(self._read(RECORD_BYTES))
                 ended = not chunks[-1]
         except ssl.SSLWantReadError:
-            self._flush()
+            self._reply()
         except ssl.SSLError:  # an answer to what came before it could not be encrypted any more
             self._fail()
             return
@@ -226,8 +226,16 @@ class TlsTransport(asyncio.Protocol, asyncio.Transport):
         if self._ending and not self._queue:
             self._end_writing()
 
+    def _reply(self) -> None:
+        """Send what TLS itself has to say, a refusal to renegotiate for one; but not without end to one who asks and
+        asks, and takes nothing."""
+        if self._blocked and self._outgoing.pending:
+            self.abort()
+        else:
+            self._flush()
+
     def _flush(self) -> None:
-        """Send what TLS itself has to say."""
+        """Send what TLS has ready."""
         if self._outgoing.pending and not self._lower.is_closing():
             self._send(self._take())
 

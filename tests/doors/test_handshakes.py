@@ -229,6 +229,14 @@ async def test_nothing_is_sent_once_it_is_over(context: ssl.SSLContext, authorit
             transport._read(1)
 
 
+async def test_who_makes_tls_speak_has_to_listen(context: ssl.SSLContext, authority: trustme.CA) -> None:
+    async with connected(context, authority) as (peer, transport):
+        transport.pause_writing()
+        transport._outgoing.write(b"an alert")
+        transport.data_received(b"\x17")  # the first byte of a record
+        assert await peer.rest() == b""
+
+
 class Echo(asyncio.Protocol):
     """Says it again."""
 
