@@ -6,10 +6,10 @@ protocol that speaks HTTP, which is made once the handshake is over.
 3. what is sent to it             (`write`; `_write_later` what is large, or for a client that does not take it)
 4. the end of either direction    (`eof_received`, `write_eof`, `close`, `abort`)
 
-The event loop has such a layer too. Against it a request on an open connection costs a tenth less here and a handshake
-50 µs less, with no buffer of 256 KB for each connection. Besides, what a client does not take stays one object that is
-shared with the cache, and is encrypted when there is room for it; and a client may end its direction and have the
-answers that it waits for, as without TLS.
+The event loop has such a layer too. Against it a request on an open connection costs a tenth less here, 9.3 µs for
+10.5, a handshake 40 µs less, and an idle connection 23 KB, not 47. Besides, what a client does not take stays one object
+that is shared with the cache, and is encrypted when there is room for it; and a client may end its direction and have
+the answers that it waits for, as without TLS.
 """
 
 from __future__ import annotations

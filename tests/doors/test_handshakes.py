@@ -181,6 +181,7 @@ async def test_a_client_that_takes_nothing_is_dropped(
         await until_all_are_closed()
 
 
+@pytest.mark.slow
 async def test_a_slow_client_gets_the_whole_of_the_last_answer(context: ssl.SSLContext, authority: trustme.CA) -> None:
     async with connected(context, authority) as (peer, transport):
         peer.send(GET_BIG[:-2] + b"Connection: close\r\n\r\n")
@@ -189,6 +190,7 @@ async def test_a_slow_client_gets_the_whole_of_the_last_answer(context: ssl.SSLC
         assert await peer.rest() == b""
 
 
+@pytest.mark.slow
 async def test_the_rest_goes_out_before_it_closes(context: ssl.SSLContext, authority: trustme.CA) -> None:
     async with connected(context, authority) as (peer, transport):
         transport.write(bytearray(BIG))

@@ -66,6 +66,7 @@ def is_well(connect: Callable[..., TlsWire]) -> bool:
         return wire.receive().body == b"0123456789"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("version", VERSIONS)
 def test_versions(connect: Callable[..., TlsWire], version: ssl.TLSVersion) -> None:
     with connect(version) as wire:
@@ -129,6 +130,7 @@ def test_a_body_of_several_records(connect: Callable[..., TlsWire]) -> None:
 # Ends
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("path", ["/a.txt", "/cached.bin", "/big.bin"])
 @pytest.mark.parametrize("by", ["close_notify", "FIN", "both"])
 def test_a_client_that_has_no_more_to_say_gets_its_answer(connect: Callable[..., TlsWire], path: str, by: str) -> None:
@@ -222,6 +224,7 @@ def test_a_record_that_was_changed_on_its_way(
     assert [record for record in caplog.records if record.exc_info] == []
 
 
+@pytest.mark.slow
 def test_streams_cut_at_random(connect: Callable[..., TlsWire]) -> None:
     seed = random.randrange(1 << 32)
     print(f"seed {seed}")
@@ -243,6 +246,7 @@ def test_streams_cut_at_random(connect: Callable[..., TlsWire]) -> None:
     assert is_well(connect)
 
 
+@pytest.mark.slow
 def test_many_at_once(connect: Callable[..., TlsWire]) -> None:
     def visit(_: int) -> tuple[bytes, bytes]:
         with connect() as wire:
@@ -295,6 +299,7 @@ def test_new_keys_in_the_middle(port: int, option: str, order: bytes, said: byte
     assert (b"no renegotiation" in output) == (option == "-tls1_2")
 
 
+@pytest.mark.slow
 @needs_curl
 @pytest.mark.parametrize("version", ["1.2", "1.3"])
 def test_curl(port: int, authority: trustme.CA, tmp_path: Path, version: str) -> None:

@@ -31,7 +31,7 @@ def pem(authority: trustme.CA, tmp_path_factory: pytest.TempPathFactory) -> tupl
 
 def trusting(authority: trustme.CA, version: ssl.TLSVersion = ssl.TLSVersion.TLSv1_3) -> ssl.SSLContext:
     """A client's context, which speaks that version only."""
-    context = ssl.create_default_context()
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     authority.configure_trust(context)
     context.minimum_version = context.maximum_version = version
     return context
