@@ -8,6 +8,7 @@ import logging
 import socket
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from functools import partial
 from ssl import SSLContext
 from typing import Any, Protocol
 
@@ -21,10 +22,12 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResp
 
 from server.doors.asgi import create_app, for_hypercorn
 from server.doors.fast import fast_protocol_for
+from server.doors.handshakes import Handshakes
 from server.doors.http1 import LAST_CALL_SECONDS, EdgeProtocol, protocol_for
 from server.doors.journal import Journal
 from server.doors.open_files import OpenFiles
 from server.doors.phases import DEADLINES, Phase
+from server.doors.tls_transport import TlsTransport
 from server.edge.edge import Edge
 
 GRACE_SECONDS = 10  # for answers under way when the server stops
@@ -57,10 +60,17 @@ class Listener(Protocol):
 class Uvicorn(uvicorn.Server):
     """uvicorn's server, which says when it has started and leaves signals to us."""
 
-    def __init__(self, config: uvicorn.Config, close: Callable[[], None] = lambda: None) -> None:
-        """`close` is called when all connections have ended."""
+    def __init__(
+        self,
+        config: uvicorn.Config,
+        handshakes: Handshakes | None = None,
+        close: Callable[[], None] = lambda: None,
+    ) -> None:
+        """`handshakes`: those under way, where connections begin with one. `close` is called when all connections have
+        ended."""
         super().__init__(config)
         self.listening = asyncio.Event()
+        self._handshakes = handshakes
         self._close = close
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
@@ -78,6 +88,8 @@ class Uvicorn(uvicorn.Server):
         cut = loop.call_later(GRACE_SECONDS - 1, self._cut)
         # A connection that was accepted just now becomes one of ours only in the loop's next turn.
         late = loop.call_later(LATE_SECONDS, self._tell_connections)
+        if self._handshakes is not None:
+            self._handshakes.stop(LAST_CALL_SECONDS)
         try:
             await super().shutdown(sockets)
         finally:
@@ -204,8 +216,23 @@ def edge_server(
         protocol: type[EdgeProtocol] = fast_protocol_for(edge, journal, files, deadlines, encrypted=tls is not None)
     else:
         protocol = protocol_for(edge, journal, deadlines)
-    config = _uvicorn_config(wrap(create_app(edge, journal)), tls, http=protocol, date_header=False)
-    return Uvicorn(config, files.close)
+    app = wrap(create_app(edge, journal))
+    if tls is None:
+        return Uvicorn(_uvicorn_config(app, http=protocol, date_header=False), close=files.close)
+    handshakes = Handshakes(deadlines[Phase.READING])
+    over_tls = _over_tls(tls, handshakes, protocol)
+    return Uvicorn(_uvicorn_config(app, http=over_tls, date_header=False), handshakes, files.close)
+
+
+def _over_tls(
+    context: SSLContext, handshakes: Handshakes, protocol: type[asyncio.Protocol]
+) -> Callable[..., TlsTransport]:
+    """What makes TLS, and behind it the protocol, whenever uvicorn asks for a protocol."""
+
+    def make(**options: Any) -> TlsTransport:
+        return TlsTransport(context, handshakes, partial(protocol, **options))
+
+    return make
 
 
 def hypercorn_server(edge: Edge, tls: SSLContext | None = None, journal: Journal | None = None) -> Hypercorn:
@@ -215,10 +242,10 @@ def hypercorn_server(edge: Edge, tls: SSLContext | None = None, journal: Journal
 
 def control_server(app: ASGIApp) -> Uvicorn:
     """The control API's listener, for operators."""
-    return Uvicorn(_uvicorn_config(app, None, http=ControlProtocol))
+    return Uvicorn(_uvicorn_config(app, http=ControlProtocol))
 
 
-def _uvicorn_config(app: ASGIApp, tls: SSLContext | None, **options: Any) -> uvicorn.Config:
+def _uvicorn_config(app: ASGIApp, **options: Any) -> uvicorn.Config:
     """No proxy is trusted, nothing is added to answers, and logging is ours."""
     return uvicorn.Config(
         app,
@@ -230,6 +257,5 @@ def _uvicorn_config(app: ASGIApp, tls: SSLContext | None, **options: Any) -> uvi
         proxy_headers=False,
         server_header=False,
         timeout_graceful_shutdown=GRACE_SECONDS,
-        ssl_context_factory=(lambda config, default: tls) if tls is not None else None,
         **options,
     )

@@ -7,7 +7,7 @@ name of the handshake are known to be meant for what the client verified (RFC 91
 from __future__ import annotations
 
 import ssl
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextvars import ContextVar
 from pathlib import Path
 
@@ -25,6 +25,16 @@ class NamedConnection(ssl.SSLObject):
     """One connection's TLS, which remembers the name that the client asked for."""
 
     server_name: str | None = None
+
+    @property
+    def bare_read(self) -> Callable[[int], bytes]:
+        """`read` as OpenSSL's binding has it, a call less: 0.1 µs of the 9 that a request takes."""
+        return self._sslobj.read  # type: ignore[attr-defined, no-any-return]
+
+    @property
+    def bare_write(self) -> Callable[[bytes | memoryview | bytearray], int]:
+        """`write` likewise."""
+        return self._sslobj.write  # type: ignore[attr-defined, no-any-return]
 
     def selected_alpn_protocol(self) -> str | None:
         """As ever. A server asks it once, in the task that then serves the connection."""

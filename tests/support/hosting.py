@@ -226,8 +226,10 @@ def in_thread(
     open_hosting: Callable[[], AbstractAsyncContextManager[Hosting]],
     fill: Fill,
     serve: Callable[[Edge], AbstractAsyncContextManager[int]] = served,
+    new_loop: Callable[[], asyncio.AbstractEventLoop] | None = None,
 ) -> Iterator[int]:
-    """A filled edge that serves from a thread, for tests that speak to it by plain sockets; its port."""
+    """A filled edge that serves from a thread, for tests that speak to it by plain sockets; its port. `new_loop`: for
+    another event loop than asyncio's."""
     ready: Future[tuple[int, asyncio.AbstractEventLoop, asyncio.Event]] = Future()
 
     async def main() -> None:
@@ -240,7 +242,8 @@ def in_thread(
 
     def run() -> None:
         try:
-            asyncio.run(main())
+            with asyncio.Runner(loop_factory=new_loop) as runner:
+                runner.run(main())
         except BaseException as exc:
             if ready.done():
                 raise

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import socket
 from dataclasses import dataclass
+from typing import Self
 
 
 @dataclass
@@ -28,7 +29,7 @@ class Wire:
         self.socket = socket.create_connection(("127.0.0.1", port), timeout=10)
         self._buffer = b""
 
-    def __enter__(self) -> Wire:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:

@@ -24,21 +24,6 @@ SERVERS: dict[str, Callable[..., AbstractAsyncContextManager[int]]] = {
 }
 
 
-@pytest.fixture(scope="session")
-def authority() -> trustme.CA:
-    return trustme.CA()
-
-
-@pytest.fixture(scope="session")
-def pem(authority: trustme.CA, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
-    """A certificate for two hosts, and its key."""
-    directory = tmp_path_factory.mktemp("tls")
-    issued = authority.issue_cert("a.test", "b.test", "a.localhost")
-    issued.cert_chain_pems[0].write_to_path(directory / "cert.pem")
-    issued.private_key_pem.write_to_path(directory / "key.pem")
-    return directory / "cert.pem", directory / "key.pem"
-
-
 @pytest.fixture(params=sorted(SERVERS))
 def server(request: pytest.FixtureRequest) -> str:
     name: str = request.param
