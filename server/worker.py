@@ -21,22 +21,19 @@ from ssl import SSLContext
 import uvloop
 
 from server.access_log import AccessLog, open_access_log
-from server.collector import Collector
-from server.compressor import Compressor, yield_to_others
+from server.compressor import yield_to_others
 from server.config import Settings
 from server.doors.journal import Journal
 from server.doors.log_format import FORMATS
 from server.doors.tls import create_context
 from server.edge.edge import Edge
-from server.listeners import Listener, edge_server, hypercorn_server
+from server.listeners import Listener, edge_server
 from server.logs import configure_logging
 from server.meter import Meter
 from server.node import NodeMap, Slot, State
-from server.purger import Purger
 from server.stores import Stores, open_stores
 from server.tasks import SERVING, Task
 from server.totals import Totals
-from server.vault import Vault
 
 NODE_FILE = "node"
 COLLECT_AFTER = 20_000  # objects more than before; Python: 700
@@ -69,6 +66,12 @@ async def do(task: Task, stop: asyncio.Event, on_serving: Callable[[], None]) ->
 async def _compress(task: Task, stores: Stores, node: NodeMap, stop: asyncio.Event, begun: Callable[[], None]) -> None:
     """Compress what is published, let go of what nobody can want any longer, and purge what was deleted, until `stop`
     is set."""
+    # Imported here because an edge process has no use for them, cryptography and an HTTP client among them.
+    from server.collector import Collector
+    from server.compressor import Compressor
+    from server.purger import Purger
+    from server.vault import Vault
+
     yield_to_others()
     begun()
     compressor = Compressor(stores.metadata, stores.blobs, node)
@@ -167,10 +170,17 @@ async def _open_edge(task: Task, stores: Stores, node: NodeMap) -> _OpenEdge:
     meter = Meter(Totals(node), task.name, edge.cache, (lambda: 0) if log is None else (lambda: log.dropped))
     journal = Journal(time.time, FORMATS[settings.access_log_format], None if log is None else log.write, meter.count)
     tls = tls_context(settings)
-    serve = hypercorn_server if settings.http_server == "hypercorn" else edge_server
-    server = serve(edge, tls=tls, journal=journal)
+    server = _listener(settings, edge, tls, journal)
     meter.watch(lambda: server.connections)
     return _OpenEdge(edge, slot, server, journal, meter, log)
+
+
+def _listener(settings: Settings, edge: Edge, tls: SSLContext | None, journal: Journal) -> Listener:
+    if settings.http_server == "hypercorn":
+        from server.listener_hypercorn import hypercorn_server
+
+        return hypercorn_server(edge, tls, journal)
+    return edge_server(edge, tls=tls, journal=journal)
 
 
 def tls_context(settings: Settings) -> SSLContext | None:

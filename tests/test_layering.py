@@ -67,7 +67,7 @@ LIBRARIES = {
     "fastapi": ("server.control",),
     "httptools": ("server.doors.quick",),
     "httpx": ("server.cli.transport", "server.revocation"),
-    "hypercorn": ("server.listeners", "server.doors"),
+    "hypercorn": ("server.listener_hypercorn", "server.doors"),
     "idna": ("server.edge.hosts",),
     "jwt": ("server.control.tokens",),
     "limits": ("server.control.rates",),

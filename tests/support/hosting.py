@@ -18,7 +18,8 @@ from server.doors.journal import Journal
 from server.doors.phases import DEADLINES, Phase
 from server.edge.edge import Edge
 from server.edge.preview_access import Previews
-from server.listeners import edge_server, hypercorn_server
+from server.listener_hypercorn import hypercorn_server
+from server.listeners import edge_server
 from storage.blobs import BlobStore
 from storage.local import LocalBlobs
 from storage.memory import MemoryBlobs, MemoryMetadata
