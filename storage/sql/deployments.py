@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -12,10 +12,11 @@ from sqlalchemy import Select, bindparam, func, insert, or_, select
 from storage import audit, edits
 from storage.models import Blob, Deployment, Digest, Millis, NewDeployment, Page, PageQuery
 from storage.sql.database import Change, Verbs, whole
+from storage.sql.dialects import is_among
 from storage.sql.publish import begin_files, end_files, end_where, finish, is_below, newest, prepare
 from storage.sql.rows import DEPLOYMENT, SPACE, Reader
 from storage.sql.skew import begin_skew
-from storage.sql.sources import FILES, files_json
+from storage.sql.sources import FILES, PATHS, files_json, paths_json
 from storage.sql.tables import deployment_files, deployments, files, spaces, workspace_blobs
 
 _AT_ONCE = 10_000  # rows, the making of which keeps everybody else waiting for some ten milliseconds
@@ -33,6 +34,17 @@ _MANIFEST = (
     select(deployment_files.c.path, deployment_files.c.digest, deployment_files.c.size)
     .where(_of_deployment)
     .subquery("source")
+)
+
+# One size a digest: who makes a manifest sees to it.
+_NAMED = (
+    select(
+        deployment_files.c.digest,
+        func.min(deployment_files.c.path).label("path"),
+        func.min(deployment_files.c.size).label("size"),
+    )
+    .where(_of_deployment, is_among(deployment_files.c.digest, select(PATHS.c.path)))
+    .group_by(deployment_files.c.digest)
 )
 
 _known_size = (
@@ -112,13 +124,11 @@ class DeploymentVerbs(Verbs):
     async def list_deployments(self, space_id: str, query: PageQuery) -> Page[Deployment]:
         return await DEPLOYMENT.list_page(self._database, query, deployments.c.space_id == space_id)
 
-    async def find_deployment_blob(self, deployment_id: str, digest: Digest) -> tuple[str, Blob] | None:
-        named = select(deployment_files.c.path, deployment_files.c.digest, deployment_files.c.size)
-        named = named.where(_of_deployment, deployment_files.c.digest == digest)
-        rows = await self._database.rows(
-            named.order_by(deployment_files.c.path).limit(1), {"deployment": deployment_id}
-        )
-        return (rows[0].path, Blob(digest=rows[0].digest, size=rows[0].size)) if rows else None
+    async def find_deployment_blobs(
+        self, deployment_id: str, digests: Collection[Digest]
+    ) -> Mapping[Digest, tuple[str, Blob]]:
+        rows = await self._database.rows(_NAMED, {"deployment": deployment_id, "paths": paths_json(digests)})
+        return {row.digest: (row.path, Blob(digest=row.digest, size=row.size)) for row in rows}
 
     async def list_missing(self, deployment_id: str) -> Sequence[Digest]:
         return await _list_missing(self._database, deployment_id)

@@ -459,7 +459,7 @@ async def test_a_content_that_cannot_be_kept_leaves_no_deployment(
     async def fail(*_: object, **__: object) -> None:
         raise Unavailable("away")
 
-    monkeypatch.setattr(api.blobs, "put", fail)
+    monkeypatch.setattr(api.blobs, "put_all", fail)
     space = await api.space()
     refused(await upload(api, space, pack_tar([("a", b"1"), ("b", b"2")])), 503, "SERVICE_UNAVAILABLE")
     assert (await api.fetched(f"space/{space}/deployment/list"))["items"] == []
