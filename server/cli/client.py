@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
@@ -15,6 +15,7 @@ from storage.models import DEFAULT_INDEX
 
 if TYPE_CHECKING:
     from server.cli.connect import Connection
+    from server.cli.upload import Body
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,16 +87,15 @@ class Client(Transport):
         answer = await self.post(f"space/{space_id}/deployment/create", body)
         return answer["id"], answer["missing"]
 
-    async def upload_blob(
-        self,
-        space_id: str,
-        deployment_id: str,
-        digest: str,
-        size: int,
-        read: Callable[[], AsyncIterator[bytes]],
-    ) -> None:
-        """Send `size` bytes; `read` is called anew for each attempt."""
-        await self.upload(f"space/{space_id}/deployment/{deployment_id}/blob/{digest}", size, read)
+    async def list_missing(self, space_id: str, deployment_id: str) -> list[str]:
+        """The digests that are yet to be uploaded."""
+        answer = await self.get(f"space/{space_id}/deployment/{deployment_id}/missing")
+        missing: list[str] = answer["missing"]
+        return missing
+
+    async def upload_blobs(self, space_id: str, deployment_id: str, prepare: Callable[[], Awaitable[Body]]) -> None:
+        """Send contents, as a form; `prepare` is called anew for each attempt."""
+        await self.upload(f"space/{space_id}/deployment/{deployment_id}/blobs", prepare)
 
     async def activate(self, space_id: str, deployment_id: str) -> list[str]:
         """Publish the deployment. What is wrong with the rules that are live then, by file and line."""
