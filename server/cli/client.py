@@ -10,12 +10,11 @@ from urllib.parse import quote
 from server.cli.errors import ApiError
 from server.cli.names import segment
 from server.cli.site_views import problem_lines
-from server.cli.transport import Transport
+from server.cli.transport import Body, Transport
 from storage.models import DEFAULT_INDEX
 
 if TYPE_CHECKING:
     from server.cli.connect import Connection
-    from server.cli.upload import Body
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,14 +17,11 @@ from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, 
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Self
+from typing import Any, Self, TypeAlias
 
 import httpx
 
 from server.cli.errors import USAGE, ApiError, CliError
-
-if TYPE_CHECKING:
-    from server.cli.upload import Body
 
 ATTEMPTS = 6
 FIRST_WAIT = 0.25  # seconds; doubles with each attempt
@@ -47,6 +44,9 @@ logging.getLogger("httpx").setLevel(logging.WARNING)
 
 NOT_OURS = "Give --url the control API's address (by default http://127.0.0.1:8081), not the address visitors use."
 SERVER_TROUBLE = "The server's log says more; then run the command again."
+
+
+Body: TypeAlias = tuple[str, int, AsyncIterator[bytes]]  # media type, size, content
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,9 +115,9 @@ class Transport:
         """Send what `prepare` gives, which is called anew for each attempt."""
 
         async def request() -> httpx.Request:
-            body = await prepare()
-            headers = {"Content-Type": body.media_type, "Content-Length": str(body.size)}
-            return self._http.build_request("POST", path, headers=headers, content=body.chunks)
+            media_type, size, chunks = await prepare()
+            headers = {"Content-Type": media_type, "Content-Length": str(size)}
+            return self._http.build_request("POST", path, headers=headers, content=chunks)
 
         return self._parse(await self._send(request, again=True))
 

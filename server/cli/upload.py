@@ -10,7 +10,6 @@ import asyncio
 import secrets
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeAlias
 
 from server.cli.errors import ApiError, CliError
@@ -18,6 +17,7 @@ from server.cli.scan import LocalFile
 
 if TYPE_CHECKING:
     from server.cli.client import Client
+    from server.cli.transport import Body
 
 PARALLEL = 4  # calls at a time: enough to hide latency, few enough not to crowd out other people
 BATCH_BYTES = 4 * 1024 * 1024  # of a call's contents, if it has more than one
@@ -27,15 +27,6 @@ CHUNK = 256 * 1024  # bytes read and sent at a time
 # `uploading(files, bytes)` is entered around the uploads and gives a function that is told of bytes sent, or, as a
 # negative number, of bytes that have to be sent again.
 Uploading: TypeAlias = Callable[[int, int], AbstractContextManager[Callable[[int], None]]]
-
-
-@dataclass(frozen=True, slots=True)
-class Body:
-    """A body of `size` bytes."""
-
-    media_type: str
-    size: int
-    chunks: AsyncIterator[bytes]
 
 
 async def upload(client: Client, where: tuple[str, str], files: Sequence[LocalFile], uploading: Uploading) -> None:
@@ -96,7 +87,7 @@ class _Call:
             self._sent(-sum(self._told.get(file.digest, 0) for file in self._files))
         self._told = dict.fromkeys((file.digest for file in self._files), 0)
         size = sum(len(self._head(file)) + file.size + 2 for file in self._files) + len(self._end)
-        return Body(f"multipart/form-data; boundary={self._boundary}", size, self._read())
+        return f"multipart/form-data; boundary={self._boundary}", size, self._read()
 
     def _head(self, file: LocalFile) -> bytes:
         disposition = f'form-data; name="{file.digest}"; filename="content"'

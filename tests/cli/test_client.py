@@ -11,8 +11,7 @@ import pytest
 
 from server.cli.client import Client
 from server.cli.errors import ApiError, CliError
-from server.cli.transport import ATTEMPTS, FIRST_WAIT, LONGEST_WAIT, Endpoint, is_local
-from server.cli.upload import Body
+from server.cli.transport import ATTEMPTS, FIRST_WAIT, LONGEST_WAIT, Body, Endpoint, is_local
 
 Answer: TypeAlias = bytes | None  # None: the connection is cut instead
 
@@ -129,7 +128,7 @@ async def test_an_upload_is_prepared_anew_for_each_attempt() -> None:
     async def prepare() -> Body:
         nonlocal prepared
         prepared += 1
-        return Body("multipart/form-data; boundary=x", 7, chunks())
+        return "multipart/form-data; boundary=x", 7, chunks()
 
     async with scripted(refusal(503, "busy"), answer(200, '{"id": "x", "taken": []}')) as (client, _):
         await client.upload_blobs("space_1", "deployment_1", prepare)
