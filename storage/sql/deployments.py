@@ -7,14 +7,14 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from sqlalchemy import Select, bindparam, func, insert, or_, select
+from sqlalchemy import Select, and_, bindparam, case, func, insert, or_, select
 
 from storage import audit, edits
 from storage.models import Blob, Deployment, Digest, Millis, NewDeployment, Page, PageQuery
 from storage.sql.database import Change, Verbs, whole
 from storage.sql.dialects import is_among
-from storage.sql.publish import begin_files, end_files, end_where, finish, is_below, newest, prepare
-from storage.sql.rows import DEPLOYMENT, SPACE, Reader
+from storage.sql.publish import begin_files, end_files, end_where, ended, finish, is_below, live, prepare
+from storage.sql.rows import DEPLOYMENT, SPACE
 from storage.sql.skew import begin_skew
 from storage.sql.sources import FILES, PATHS, files_json, paths_json
 from storage.sql.tables import deployment_files, deployments, files, spaces, workspace_blobs
@@ -64,10 +64,17 @@ _MISSING = (
     .order_by(deployment_files.c.digest)
     .limit(_AT_ONCE)
 )
-_OF_WRONG_SIZE = (
-    select(func.min(deployment_files.c.path).label("path"))
-    .select_from(_manifest_files)
-    .where(_of_deployment, _known_size != deployment_files.c.size)
+_known = and_(
+    workspace_blobs.c.workspace_id == deployments.c.workspace_id, workspace_blobs.c.digest == deployment_files.c.digest
+)
+# How many contents are missing, and the first path of a content that is there with another size.
+_FAULTS = (
+    select(
+        func.count(case((workspace_blobs.c.digest.is_(None), deployment_files.c.digest)).distinct()).label("missing"),
+        func.min(case((workspace_blobs.c.size != deployment_files.c.size, deployment_files.c.path))).label("path"),
+    )
+    .select_from(_manifest_files.outerjoin(workspace_blobs, _known))
+    .where(_of_deployment)
 )
 
 _READ_MANIFEST = (
@@ -90,7 +97,10 @@ _READ_TREE = (
 )
 _SPACE_REVISION = select(spaces.c.revision).where(spaces.c.id == bindparam("space"))
 
-_changed = newest(func.coalesce(files.c.to_revision, files.c.from_revision), deployment_files.c.path, deployment_files)
+_changed = func.coalesce(
+    live(files.c.from_revision, deployment_files.c.path, deployment_files),
+    ended(files.c.to_revision, deployment_files.c.path, deployment_files),
+)
 _CHANGED_SINCE = select(func.min(deployment_files.c.path).label("path")).where(
     _of_deployment, _changed > bindparam("base")
 )
@@ -113,7 +123,7 @@ class DeploymentVerbs(Verbs):
             await change.insert(deployments, DEPLOYMENT.values(deployment))
             for piece in files_json(new.files):
                 await change.execute(_KEEP, {"deployment": deployment.id, "files": piece})
-            await _check_sizes(change, deployment)
+            _refuse_size((await change.rows(_FAULTS, {"deployment": deployment.id}))[0].path)
             change.record(audit.created(deployment))
             change.log("deployment.create")
             return deployment
@@ -131,7 +141,14 @@ class DeploymentVerbs(Verbs):
         return {row.digest: (row.path, Blob(digest=row.digest, size=row.size)) for row in rows}
 
     async def list_missing(self, deployment_id: str) -> Sequence[Digest]:
-        return await _list_missing(self._database, deployment_id)
+        missing: list[Digest] = []
+        more = True
+        while more:
+            after = missing[-1] if missing else ""
+            rows = await self._database.rows(_MISSING, {"deployment": deployment_id, "after": after})
+            missing += [row.digest for row in rows]
+            more = len(rows) == _AT_ONCE
+        return missing
 
     async def read_manifest(self, deployment_id: str) -> Mapping[str, Blob]:
         return await self._read_blobs(_READ_MANIFEST, {"deployment": deployment_id}, sys.maxsize)
@@ -176,29 +193,19 @@ class DeploymentVerbs(Verbs):
             return activated
 
 
-async def _list_missing(reader: Reader, deployment_id: str) -> list[Digest]:
-    missing: list[str] = []
-    more = True
-    while more:
-        after = missing[-1] if missing else ""
-        rows = await reader.rows(_MISSING, {"deployment": deployment_id, "after": after})
-        missing += [row.digest for row in rows]
-        more = len(rows) == _AT_ONCE
-    return missing
-
-
 async def _refuse(change: Change, deployment: Deployment) -> None:
     """Raises what `activate_deployment` promises."""
-    if missing := await _list_missing(change, deployment.id):
-        raise edits.missing_content(len(missing))
-    await _check_sizes(change, deployment)
+    faults = (await change.rows(_FAULTS, {"deployment": deployment.id}))[0]
+    if faults.missing:
+        raise edits.missing_content(faults.missing)
+    _refuse_size(faults.path)
     if edits.must_match_base(deployment):
         named = {"deployment": deployment.id, "space": deployment.space_id, "base": deployment.base}
         if path := (await change.rows(_CHANGED_SINCE, named))[0].path:
             raise edits.changed_meanwhile(path, deployment.base)
 
 
-async def _check_sizes(change: Change, deployment: Deployment) -> None:
+def _refuse_size(path: str | None) -> None:
     """A size that a manifest gives is believed until its content is there: what is served says it in Content-Length."""
-    if path := (await change.rows(_OF_WRONG_SIZE, {"deployment": deployment.id}))[0].path:
+    if path:
         raise edits.wrong_size(path)
