@@ -59,19 +59,17 @@ _asked: BindParameter[int] = bindparam("revision")
 _one = files.alias("one")
 
 
-def _row(*where: ColumnElement[bool], last: bool = False) -> ColumnElement[int]:
-    """The number of the first or the last row of a path of which `where` is true."""
-    order = _one.c.to_revision.desc() if last else _one.c.to_revision
-    found = select(_one.c.id).where(_one.c.space_id == bindparam("space"), _one.c.path == PATHS.c.path, *where)
-    return found.order_by(order).limit(1).correlate(PATHS).scalar_subquery()
+def _row(is_live: bool) -> ColumnElement[int]:
+    """The number of a path's live row, or of the last that ended, of those that had begun by then."""
+    ends = _one.c.to_revision.is_(None) if is_live else _one.c.to_revision.is_not(None)
+    found = select(_one.c.id).where(
+        _one.c.space_id == bindparam("space"), _one.c.path == PATHS.c.path, ends, _one.c.from_revision <= _asked
+    )
+    return found.order_by(_one.c.to_revision.desc()).limit(1).correlate(PATHS).scalar_subquery()
 
 
-# Of each path the row that was live then, or else the last that had ended: one seek if it is live still, three at most.
-_NEWEST = func.coalesce(
-    _row(_one.c.to_revision.is_(None), _one.c.from_revision <= _asked),
-    _row(_one.c.to_revision > _asked, _one.c.from_revision <= _asked),
-    _row(_one.c.to_revision <= _asked, last=True),
-)
+# Of each path the newest row that had begun: two seeks at most, but for what has begun since.
+_NEWEST = func.coalesce(_row(is_live=True), _row(is_live=False))
 
 _FILE_FIELDS = tuple(FILE.field_names)
 VARIANT = [getattr(variants.c, name).label(f"variant_{name}") for name in ("coding", "digest", "size")]
