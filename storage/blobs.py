@@ -75,6 +75,10 @@ class BlobStore(Protocol):
         """
         ...
 
+    async def put_all(self, contents: Sequence[bytes]) -> Sequence[Blob]:
+        """`put` of each, in one go: faster, for as many as are in memory anyway. If it raises, some may be kept."""
+        ...
+
     async def read(self, digest: Digest) -> bytes:
         """All of it, verified: raises `Corrupt` if it is missing or does not hash to `digest`."""
         ...

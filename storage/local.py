@@ -6,6 +6,8 @@ A put:
 2. hashes and writes what is longer to a file in `tmp`, on the same file system, one hop for each 256 KiB;
 3. flushes the file, renames it to its digest and flushes the directory: visible whole and durable, or not at all.
 
+Several contents that are in memory are put in one hop, and share the flushes.
+
 How old a content is, its file's modification time says. Puts share a lock for the instant in which that time or the
 name changes, deletions hold it alone, so that nothing goes which a put has just found. The lock is a file's, for
 processes that share the directory over a network too. Ages are measured by the file system's own clock.
@@ -28,7 +30,8 @@ from typing import TypeVar
 import aiofiles.os
 
 from storage.blobs import parse_digest
-from storage.errors import Corrupt, Invalid, TooLarge, Unavailable
+from storage.errors import Corrupt, TooLarge, Unavailable
+from storage.local_puts import Upload, flush, locked, put_together
 from storage.medium import medium
 from storage.models import Blob, Digest
 
@@ -62,14 +65,14 @@ class LocalBlobs:
             for name in ("tmp", *_FOLDERS):
                 (directory / name).mkdir(exist_ok=True)
             (directory / LOCK_FILE).touch(mode=0o600)
-            _flush(directory)
+            flush(directory)
             _sweep(self._temporary)
 
     async def put(
         self, chunks: AsyncIterable[bytes], *, limit: int | None = None, expected: Digest | None = None
     ) -> Blob:
         """See `BlobStore`. A cancellation that arrives during the last flush may find the content kept, whole."""
-        upload = _Upload(self._temporary / secrets.token_hex(16), self._lock)
+        upload = Upload(self._temporary / secrets.token_hex(16), self._lock)
         pending = bytearray()
         size = 0
         try:
@@ -86,6 +89,10 @@ class LocalBlobs:
             await _run_to_end(upload.discard)
             raise
         return Blob(digest=digest, size=size)
+
+    async def put_all(self, contents: Sequence[bytes]) -> Sequence[Blob]:
+        digests = await _run_to_end(put_together, contents, self._temporary, self._lock, self._path)
+        return [Blob(digest=digest, size=len(content)) for digest, content in zip(digests, contents, strict=True)]
 
     async def read(self, digest: Digest) -> bytes:
         path = self._path(digest)
@@ -188,79 +195,10 @@ class LocalReader:
         self.close_nowait()
 
 
-class _Upload:
-    """A body on its way to the disk. Every method waits for the disk: one thread at a time."""
-
-    def __init__(self, temporary: Path, lock: Path) -> None:
-        self._temporary = temporary
-        self._lock = lock
-        self._hash = hashlib.sha256()
-        self._file: FileIO | None = None
-
-    def add(self, chunk: bytearray) -> None:
-        self._hash.update(chunk)
-        self._write(chunk)
-
-    def finish(self, rest: bytearray, path_of: Callable[[Digest], Path], expected: Digest | None) -> Digest:
-        """Add `rest`, which is the last, and keep it all."""
-        self._hash.update(rest)
-        digest = self._hash.hexdigest()
-        if expected not in (None, digest):
-            raise Invalid("digest", f"is not the content's, which is {digest}: upload the file that it was made from")
-        path = path_of(digest)
-        if self._file is not None or not _refresh(path, rest, self._lock):
-            file = self._write(rest)
-            os.fsync(file.fileno())
-            file.close()
-            with _locked(self._lock, fcntl.LOCK_SH):
-                # Over what may be there: the same bytes, or ones that the disk has damaged.
-                os.replace(self._temporary, path)
-        _flush(path.parent)  # also where it was there: whoever renamed it may not have come to this yet
-        return digest
-
-    def discard(self) -> None:
-        if self._file is not None:
-            with suppress(OSError):  # what cannot be removed now goes in a later start's sweep
-                self._file.close()
-                self._temporary.unlink(missing_ok=True)
-
-    def _write(self, chunk: bytearray) -> FileIO:
-        if self._file is None:
-            self._file = FileIO(self._temporary, "xb")
-        with memoryview(chunk) as view:
-            written = 0
-            while written < len(view):
-                written += self._file.write(view[written:])
-        return self._file
-
-
-def _refresh(path: Path, content: bytearray, lock: Path) -> bool:
-    """Whether `path` holds `content` already; then its age starts anew. What cannot be read is written again."""
-    try:
-        if path.read_bytes() != content:
-            return False
-        with _locked(lock, fcntl.LOCK_SH):
-            os.utime(path)
-    except OSError:
-        return False
-    return True
-
-
 def _touch(descriptor: int, start: int, stop: int) -> None:
     """Have the kernel read this into its memory; closes `descriptor`."""
     try:
         os.pread(descriptor, stop - start, start)
-    finally:
-        os.close(descriptor)
-
-
-@contextmanager
-def _locked(lock: Path, how: int) -> Iterator[None]:
-    """Hold the lock, which is each opening's own: threads keep each other out, too."""
-    descriptor = os.open(lock, os.O_RDWR)
-    try:
-        fcntl.flock(descriptor, how)
-        yield
     finally:
         os.close(descriptor)
 
@@ -272,7 +210,7 @@ def _tell_time(lock: Path) -> float:
 
 
 def _delete(path: Path, lock: Path, unchanged_for: float) -> bool:
-    with _locked(lock, fcntl.LOCK_EX):
+    with locked(lock, fcntl.LOCK_EX):
         try:
             if _tell_time(lock) - path.stat().st_mtime < unchanged_for:
                 return False
@@ -292,15 +230,6 @@ def _list_folder(folder: Path, before: float) -> list[Blob]:
             if facts.st_mtime <= before:
                 found.append(Blob(digest=folder.name + entry.name, size=facts.st_size))
     return found
-
-
-def _flush(directory: Path) -> None:
-    """Make the names in `directory` durable."""
-    descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 def _sweep(temporary: Path) -> None:

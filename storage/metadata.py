@@ -352,8 +352,10 @@ class MetadataStore(EdgeMetadata, RetentionStore, WidgetMetadata, Protocol):
         """By id, which is by creation."""
         ...
 
-    async def find_deployment_blob(self, deployment_id: str, digest: Digest) -> tuple[str, Blob] | None:
-        """The blob of that digest if the manifest names it, and the first path that it names it for."""
+    async def find_deployment_blobs(
+        self, deployment_id: str, digests: Collection[Digest]
+    ) -> Mapping[Digest, tuple[str, Blob]]:
+        """The blobs of those of `digests` that the manifest names, each with the first path that it names it for."""
         ...
 
     async def list_missing(self, deployment_id: str) -> Sequence[Digest]:

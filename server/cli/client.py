@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
@@ -10,7 +10,7 @@ from urllib.parse import quote
 from server.cli.errors import ApiError
 from server.cli.names import segment
 from server.cli.site_views import problem_lines
-from server.cli.transport import Transport
+from server.cli.transport import Body, Transport
 from storage.models import DEFAULT_INDEX
 
 if TYPE_CHECKING:
@@ -86,16 +86,15 @@ class Client(Transport):
         answer = await self.post(f"space/{space_id}/deployment/create", body)
         return answer["id"], answer["missing"]
 
-    async def upload_blob(
-        self,
-        space_id: str,
-        deployment_id: str,
-        digest: str,
-        size: int,
-        read: Callable[[], AsyncIterator[bytes]],
-    ) -> None:
-        """Send `size` bytes; `read` is called anew for each attempt."""
-        await self.upload(f"space/{space_id}/deployment/{deployment_id}/blob/{digest}", size, read)
+    async def list_missing(self, space_id: str, deployment_id: str) -> list[str]:
+        """The digests that are yet to be uploaded."""
+        answer = await self.get(f"space/{space_id}/deployment/{deployment_id}/missing")
+        missing: list[str] = answer["missing"]
+        return missing
+
+    async def upload_blobs(self, space_id: str, deployment_id: str, prepare: Callable[[], Awaitable[Body]]) -> None:
+        """Send contents, as a form; `prepare` is called anew for each attempt."""
+        await self.upload(f"space/{space_id}/deployment/{deployment_id}/blobs", prepare)
 
     async def activate(self, space_id: str, deployment_id: str) -> list[str]:
         """Publish the deployment. What is wrong with the rules that are live then, by file and line."""

@@ -14,9 +14,10 @@ from server.cli.deploy_report import Report, published, rehearsed
 from server.cli.errors import BROKEN_URLS, INTERRUPTED, CliError
 from server.cli.names import normalise_domain
 from server.cli.options import DataDirOption, JsonOption, KeyOption, SpaceOption, UrlOption, examples
-from server.cli.publish import Target, Uploading, find_change, find_place, publish
+from server.cli.publish import Target, find_change, find_place, publish
 from server.cli.scan import Scan, scan
 from server.cli.session import Where, converse
+from server.cli.upload import Uploading
 
 if TYPE_CHECKING:
     from server.cli.client import Client

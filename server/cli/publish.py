@@ -2,7 +2,7 @@
 
 1. find the space, or make it; find the site, which says where in the space its files are
 2. compare with what is live: the same tree is left alone, and so are files of other sites of the space
-3. create a deployment, send the contents that the server lacks, eight at a time, and activate it, if that is wanted
+3. create a deployment, send the contents that the server lacks, and activate it, if that is wanted
 4. make the site if there was none: last, so that its first visitor finds it whole
 
 Whatever cuts this short, doing it again takes up where it ended: contents that have arrived are not missing any more.
@@ -10,28 +10,21 @@ Whatever cuts this short, doing it again takes up where it ended: contents that 
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
-from contextlib import AbstractContextManager
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any
 
 from server.cli.errors import USAGE, ApiError, CliError
 from server.cli.names import derive_alias
 from server.cli.scan import LocalFile, Scan
+from server.cli.upload import Uploading, upload
 from storage.errors import Invalid
 from storage.paths import join, parse_folder
 
 if TYPE_CHECKING:
     from server.cli.client import Client, RemoteSite
 
-PARALLEL = 8  # uploads at a time: enough to hide latency, few enough not to crowd out other people
 RULES = ("_redirects", "_headers")
-CHUNK = 256 * 1024  # bytes read and sent at a time
-
-# `uploading(files, bytes)` is entered around the uploads and gives a function that is told of bytes sent, or, as a
-# negative number, of bytes that have to be sent again.
-Uploading: TypeAlias = Callable[[int, int], AbstractContextManager[Callable[[int], None]]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,7 +124,7 @@ async def publish(client: Client, scan: Scan, target: Target, uploading: Uploadi
         space_id, manifest, prefix=place.prefix, message=target.message
     )
     sent = _choose(scan, missing)
-    await _upload(client, (space_id, deployment_id), sent, uploading)
+    await upload(client, (space_id, deployment_id), sent, uploading)
     loss = await client.diff(space_id, deployment_id) if target.spare_urls and not change.is_none else None
     is_spared = loss is not None and loss["broken"]["total"] > 0
     problems: list[str] = []
@@ -220,53 +213,3 @@ def _choose(scan: Scan, missing: Iterable[str]) -> list[LocalFile]:
     """One file for each missing content."""
     wanted = set(missing)
     return list({file.digest: file for file in scan.files if file.digest in wanted}.values())
-
-
-async def _upload(client: Client, where: tuple[str, str], files: list[LocalFile], uploading: Uploading) -> None:
-    if not files:
-        return
-    queue = iter(files)
-
-    async def work() -> None:
-        for file in queue:
-            await _send(client, where, file, sent)
-
-    with uploading(len(files), sum(file.size for file in files)) as sent:
-        try:
-            async with asyncio.TaskGroup() as group:
-                for _ in range(min(PARALLEL, len(files))):
-                    group.create_task(work())
-        except ExceptionGroup as exc:
-            raise exc.exceptions[0] from None
-
-
-async def _send(client: Client, where: tuple[str, str], file: LocalFile, sent: Callable[[int], None]) -> None:
-    told = 0
-
-    async def read() -> AsyncIterator[bytes]:
-        nonlocal told
-        sent(-told)
-        told = 0
-        with file.source.open("rb") as handle:
-            while chunk := await asyncio.to_thread(handle.read, CHUNK):
-                told += len(chunk)
-                if told > file.size:
-                    raise _changed(file)
-                sent(len(chunk))
-                yield chunk
-        if told < file.size:
-            raise _changed(file)
-
-    try:
-        await client.upload_blob(*where, file.digest, file.size, read)
-    except ApiError as exc:
-        raise _changed(file) if exc.status == 400 else exc from exc
-    except OSError as exc:
-        raise CliError(f"{file.path} cannot be read any more: {exc.strerror}.", "Run the command again.") from exc
-
-
-def _changed(file: LocalFile) -> CliError:
-    return CliError(
-        f"{file.path} changed while it was being published. Visitors still get what was there before.",
-        "Wait until nothing writes to the directory any more, then run the command again.",
-    )

@@ -17,7 +17,7 @@ from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, 
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, Self, TypeAlias
 
 import httpx
 
@@ -44,6 +44,9 @@ logging.getLogger("httpx").setLevel(logging.WARNING)
 
 NOT_OURS = "Give --url the control API's address (by default http://127.0.0.1:8081), not the address visitors use."
 SERVER_TROUBLE = "The server's log says more; then run the command again."
+
+
+Body: TypeAlias = tuple[str, int, AsyncIterator[bytes]]  # media type, size, content
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,16 +111,15 @@ class Transport:
         headers = {} if secret else {"Idempotency-Key": secrets.token_urlsafe(16)}
         return await self._call("POST", path, again=not secret, json=body or {}, headers=headers)
 
-    async def upload(
-        self,
-        path: str,
-        size: int,
-        read: Callable[[], AsyncIterator[bytes]],
-        media_type: str = "application/octet-stream",
-    ) -> dict[str, Any]:
-        """Send `size` bytes; `read` is called anew for each attempt."""
-        headers = {"Content-Type": media_type, "Content-Length": str(size)}
-        return await self._call("POST", path, headers=headers, content=read)
+    async def upload(self, path: str, prepare: Callable[[], Awaitable[Body]]) -> dict[str, Any]:
+        """Send what `prepare` gives, which is called anew for each attempt."""
+
+        async def request() -> httpx.Request:
+            media_type, size, chunks = await prepare()
+            headers = {"Content-Type": media_type, "Content-Length": str(size)}
+            return self._http.build_request("POST", path, headers=headers, content=chunks)
+
+        return self._parse(await self._send(request, again=True))
 
     async def records(self, path: str, **query: str) -> AsyncGenerator[dict[str, Any], None]:
         """Every record of a list, the oldest or the first in order first; or `take` of them. As they come: no more
@@ -146,8 +148,10 @@ class Transport:
 
     @asynccontextmanager
     async def _open(self, path: str, media_type: str, query: Mapping[str, str]) -> AsyncIterator[httpx.Response]:
-        request = self._http.build_request("GET", path, params=query, headers={"Accept": media_type})
-        response = await self._send(lambda: request, again=True, stream=True)
+        async def request() -> httpx.Request:
+            return self._http.build_request("GET", path, params=query, headers={"Accept": media_type})
+
+        response = await self._send(request, again=True, stream=True)
         try:
             if not response.is_success:
                 await response.aread()
@@ -160,31 +164,23 @@ class Transport:
         finally:
             await response.aclose()
 
-    async def _call(
-        self,
-        method: str,
-        path: str,
-        *,
-        again: bool = True,
-        content: Callable[[], AsyncIterator[bytes]] | None = None,
-        **options: Any,
-    ) -> dict[str, Any]:
+    async def _call(self, method: str, path: str, *, again: bool = True, **options: Any) -> dict[str, Any]:
         """The answer's JSON object."""
 
-        def request() -> httpx.Request:
-            return self._http.build_request(method, path, content=content() if content else None, **options)
+        async def request() -> httpx.Request:
+            return self._http.build_request(method, path, **options)
 
         return self._parse(await self._send(request, again=again))
 
     async def _send(
-        self, make_request: Callable[[], httpx.Request], *, again: bool, stream: bool = False
+        self, make_request: Callable[[], Awaitable[httpx.Request]], *, again: bool, stream: bool = False
     ) -> httpx.Response:
         """The answer to a request, sent several times if need be and `again` allows it."""
         attempt = 0
         while True:
             attempt += 1
             try:
-                response = await self._http.send(make_request(), stream=stream)
+                response = await self._http.send(await make_request(), stream=stream)
             except (httpx.UnsupportedProtocol, httpx.InvalidURL) as exc:
                 raise CliError(f"{self._url} is not a URL.", NOT_OURS, exit_code=USAGE) from exc
             except httpx.TransportError as exc:

@@ -14,6 +14,7 @@ from starlette.routing import Route
 
 from server.control import (
     audit,
+    deployment_blobs,
     deployments,
     diff,
     errors,
@@ -59,6 +60,7 @@ RESOURCES = (
     files.router,
     files.signed_router,
     deployments.router,
+    deployment_blobs.router,
     upload.router,
     diff.router,
     previews.router,

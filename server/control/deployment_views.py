@@ -28,6 +28,20 @@ class NewDeploymentView(View):
     base: int
 
 
+class MissingView(View):
+    """`missing` are the digests that are yet to be uploaded."""
+
+    id: str
+    missing: list[Digest]
+
+
+class TakenView(View):
+    """`taken` are the digests of the contents that were uploaded."""
+
+    id: str
+    taken: list[Digest]
+
+
 class ActivatedView(View):
     """`revision` is the change by which it is live. `problems` are lines of the space's rule files that do not do what
     they say, given the files that are live now; `unlisted` counts those beyond the ones that are listed."""

@@ -9,22 +9,20 @@ from typing import Annotated, Any, TypeAlias
 
 from fastapi import APIRouter
 from pydantic import Field, ValidationError, WithJsonSchema
-from starlette.requests import Request
 from starlette.responses import Response
 
-from server.control import bodies
 from server.control.archives import MAX_FILES
 from server.control.call import CurrentCall
 from server.control.deployment_views import ActivatedView, DeploymentView, NewDeploymentView
 from server.control.errors import MAX_DETAILS, Detail, bad_request, details_of
 from server.control.fields import MAX_WHOLE, WHOLE, Body, Description, Folder, NoFields
-from server.control.gate import BYTES, RECORDS, ControlRoute, declare
+from server.control.gate import RECORDS, ControlRoute, declare
 from server.control.pagination import CurrentListQuery
 from server.control.problems import find_problems
 from server.control.records import answer_list
-from server.control.views import IdView, ListView
+from server.control.views import ListView
 from storage.blobs import parse_digest
-from storage.errors import Invalid, NotFound
+from storage.errors import Invalid
 from storage.models import Blob, Mode, NewDeployment
 from storage.paths import join, parse_path
 
@@ -133,36 +131,6 @@ async def fetch_deployment(spaceId: str, deploymentId: str, call: CurrentCall) -
     """Fetch a deployment."""
     deployment = await call.get_deployment(await call.get_space(spaceId), deploymentId)
     return call.answer(DeploymentView.model_validate(deployment))
-
-
-_BLOB_BODY = {
-    "required": False,  # no body is an empty content
-    "description": "The content's bytes as they are.",
-    "content": {"application/octet-stream": BYTES},
-}
-
-
-@router.post(
-    "/space/{spaceId}/deployment/{deploymentId}/blob/{digest}",
-    **declare("files:write", IdView, requestBody=_BLOB_BODY),
-)
-async def upload_blob(spaceId: str, deploymentId: str, digest: str, request: Request, call: CurrentCall) -> Response:
-    """Upload one content that the deployment misses. It is refused unless it is what the manifest says."""
-    parse_digest(digest)
-    space = await call.get_space(spaceId)
-    deployment = await call.get_deployment(space, deploymentId)
-    found = await call.metadata.find_deployment_blob(deployment.id, digest)
-    if found is None:
-        raise NotFound("blob of this deployment", digest)
-    path, wanted = found
-    bodies.check_length(request, wanted.size)
-    await call.check_room(request)
-    blob = await call.blobs.put(bodies.read_stream(request, wanted.size), limit=wanted.size, expected=digest)
-    if blob.size != wanted.size:
-        raise Invalid("size", f"is {wanted.size} in the manifest, but the content has {blob.size} bytes")
-    await call.compress(path, blob)
-    await call.metadata.put_blob(call.caller.workspace_id, blob)
-    return call.answer_id(digest)
 
 
 @router.post(

@@ -199,6 +199,8 @@ EXAMPLES: Mapping[str, Any] = {
         "activatedAt": None,
     },
     "NewDeploymentView": {"id": _DEPLOYMENT, "missing": [_DIGEST], "base": 41},
+    "MissingView": {"id": _DEPLOYMENT, "missing": [_DIGEST]},
+    "TakenView": {"id": _DEPLOYMENT, "taken": [_DIGEST]},
     "ActivatedView": {"id": _DEPLOYMENT, "revision": 42, "problems": [_PROBLEM], "unlisted": 0},
     "UploadView": {
         "id": _DEPLOYMENT,

@@ -26,6 +26,7 @@ from server.control import bodies, multipart
 from server.control.archive_formats import CHUNK_BYTES
 from server.control.archives import Content, Limits, Placing, Survey, read_contents, survey
 from server.control.call import Call, CurrentCall
+from server.control.contents import BATCH, BATCH_BYTES, HELD_BYTES, Held, keep_all, keep_stream
 from server.control.deployment_views import UploadView
 from server.control.deployments import check_base
 from server.control.fields import MAX_DESCRIPTION, MAX_WHOLE
@@ -34,15 +35,12 @@ from server.control.problems import find_problems
 from server.control.views import ProblemView
 from storage.errors import StorageError
 from storage.medium import medium
-from storage.models import Blob, Coding, Deployment, Digest, Mode, NewDeployment
+from storage.models import Blob, Deployment, Mode, NewDeployment
 from storage.paths import MAX_SEGMENTS, parse_folder
 
 router = APIRouter(route_class=ControlRoute, tags=["Deployments"])
 
-BATCH_BYTES = 2 * 1024 * 1024  # of small contents that are held in memory at once
-BATCH = 64  # of them
 _SCRATCH = "the place for archives"
-AT_ONCE = 8  # that are put at once: most of a put is waiting for the disk
 
 _ARCHIVE_BODY = {
     "required": True,
@@ -152,21 +150,14 @@ async def _store_missing(
     sizes = {blob.digest: blob.size for blob in surveyed.files.values()}
     await call.check_room_for(sum(sizes[digest] for digest in missing))
     contents = read_contents(archive, surveyed, placing, missing)
-    workspace_id = call.caller.workspace_id
     stored: list[Blob] = []
     while batch := await asyncio.to_thread(_take, contents):
-        turns = asyncio.Semaphore(AT_ONCE)
-        # All of them end before one that has failed is told of: nothing goes on behind the back of a refusal.
-        results = await asyncio.gather(*(_put(call, turns, *each) for each in batch), return_exceptions=True)
-        variants: dict[Digest, dict[Coding, Blob | None]] = {}
-        for (content, _), made in zip(batch, results, strict=True):
-            if isinstance(made, BaseException):
-                raise made
-            variants[content.blob.digest] = made
-        blobs = [content.blob for content, _ in batch]
-        await call.metadata.put_blobs(workspace_id, blobs)
-        await call.metadata.put_variants(workspace_id, {digest: made for digest, made in variants.items() if made})
-        stored += blobs
+        if held := [Held(content.path, content.blob, data) for content, data in batch if data is not None]:
+            await keep_all(call, held)
+        for content, data in batch:
+            if data is None:
+                await keep_stream(call, content.path, content.blob, _pull(content.chunks))
+        stored += [content.blob for content, _ in batch]
     return stored
 
 
@@ -175,24 +166,13 @@ def _take(contents: Iterator[Content]) -> list[tuple[Content, bytes | None]]:
     taken: list[tuple[Content, bytes | None]] = []
     size = 0
     for content in contents:
-        if content.blob.size > CHUNK_BYTES:
+        if content.blob.size > HELD_BYTES:
             return [*taken, (content, None)]
         taken.append((content, b"".join(content.chunks)))
         size += content.blob.size
         if size >= BATCH_BYTES or len(taken) == BATCH:
             break
     return taken
-
-
-async def _put(call: Call, turns: asyncio.Semaphore, content: Content, data: bytes | None) -> dict[Coding, Blob | None]:
-    """Keep one content, and its first variants."""
-    async with turns:
-        await call.blobs.put(_pull(content.chunks) if data is None else _once(data), expected=content.blob.digest)
-        return await call.make_variants(content.path, content.blob)
-
-
-async def _once(data: bytes) -> AsyncIterator[bytes]:
-    yield data
 
 
 async def _pull(chunks: Iterator[bytes]) -> AsyncIterator[bytes]:

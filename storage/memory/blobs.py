@@ -31,7 +31,13 @@ class MemoryBlobs:
         digest = hashlib.sha256(content).hexdigest()
         if expected not in (None, digest):
             raise Invalid("digest", f"is not the content's, which is {digest}: upload the file that it was made from")
-        self.contents[digest] = bytes(content)
+        return self._keep(digest, bytes(content))
+
+    async def put_all(self, contents: Sequence[bytes]) -> Sequence[Blob]:
+        return [self._keep(hashlib.sha256(content).hexdigest(), content) for content in contents]
+
+    def _keep(self, digest: Digest, content: bytes) -> Blob:
+        self.contents[digest] = content
         self._stored_at[digest] = self._clock()
         return Blob(digest=digest, size=len(content))
 

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 
 from storage import audit, edits
 from storage.audit import Act
 from storage.memory.nouns import get
 from storage.memory.tree import Tree
-from storage.models import Blob, Deployment, Millis, Space
+from storage.models import Blob, Deployment, Digest, Millis, Space
 
 
 class DeploymentVerbs:
@@ -20,6 +20,12 @@ class DeploymentVerbs:
     _manifests: dict[str, Mapping[str, Blob]]  # by deployment
     _record: Callable[[Act], None]
     _log: Callable[..., None]
+
+    async def find_deployment_blobs(
+        self, deployment_id: str, digests: Collection[Digest]
+    ) -> Mapping[Digest, tuple[str, Blob]]:
+        last_first = sorted(self._manifests.get(deployment_id, {}).items(), reverse=True)
+        return {blob.digest: (path, blob) for path, blob in last_first if blob.digest in digests}
 
     async def read_manifest(self, deployment_id: str) -> Mapping[str, Blob]:
         return self._manifests.get(deployment_id, {})

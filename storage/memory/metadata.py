@@ -303,10 +303,6 @@ class MemoryMetadata(
     async def list_deployments(self, space_id: str, query: PageQuery) -> Page[Deployment]:
         return page((each for each in self._deployments.values() if each.space_id == space_id), query)
 
-    async def find_deployment_blob(self, deployment_id: str, digest: Digest) -> tuple[str, Blob] | None:
-        manifest = self._manifests.get(deployment_id, {})
-        return min(((path, blob) for path, blob in manifest.items() if blob.digest == digest), default=None)
-
     async def list_missing(self, deployment_id: str) -> Sequence[Digest]:
         if not (deployment := self._deployments.get(deployment_id)):
             return []

@@ -84,7 +84,8 @@ def _copies(path: str, destination: str, is_original: ColumnElement[bool]) -> Fr
     """A source of files (see `publish`)."""
     copied: ColumnElement[str] = literal(destination) + func.substr(files.c.path, len(path) + 1)
     copies = select(copied.label("path"), files.c.digest, files.c.size).where(_was_live(files), is_original)
-    return copies.subquery("source")
+    # Where an original is replaced by a copy, what is kept of it is there beside it for a moment.
+    return copies.distinct().subquery("source")
 
 
 def _is_copy(path: str, destination: str) -> ColumnElement[bool]:

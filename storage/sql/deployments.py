@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from sqlalchemy import Select, bindparam, func, insert, or_, select
+from sqlalchemy import Select, and_, bindparam, case, func, insert, or_, select
 
 from storage import audit, edits
 from storage.models import Blob, Deployment, Digest, Millis, NewDeployment, Page, PageQuery
 from storage.sql.database import Change, Verbs, whole
-from storage.sql.publish import begin_files, end_files, end_where, finish, is_below, newest, prepare
-from storage.sql.rows import DEPLOYMENT, SPACE, Reader
+from storage.sql.dialects import is_among
+from storage.sql.publish import begin_files, end_files, end_where, ended, finish, is_below, live, prepare
+from storage.sql.rows import DEPLOYMENT, SPACE
 from storage.sql.skew import begin_skew
-from storage.sql.sources import FILES, files_json
+from storage.sql.sources import FILES, PATHS, files_json, paths_json
 from storage.sql.tables import deployment_files, deployments, files, spaces, workspace_blobs
 
 _AT_ONCE = 10_000  # rows, the making of which keeps everybody else waiting for some ten milliseconds
@@ -35,6 +36,17 @@ _MANIFEST = (
     .subquery("source")
 )
 
+# One size a digest: who makes a manifest sees to it.
+_NAMED = (
+    select(
+        deployment_files.c.digest,
+        func.min(deployment_files.c.path).label("path"),
+        func.min(deployment_files.c.size).label("size"),
+    )
+    .where(_of_deployment, is_among(deployment_files.c.digest, select(PATHS.c.path)))
+    .group_by(deployment_files.c.digest)
+)
+
 _known_size = (
     select(workspace_blobs.c.size)
     .where(
@@ -52,10 +64,17 @@ _MISSING = (
     .order_by(deployment_files.c.digest)
     .limit(_AT_ONCE)
 )
-_OF_WRONG_SIZE = (
-    select(func.min(deployment_files.c.path).label("path"))
-    .select_from(_manifest_files)
-    .where(_of_deployment, _known_size != deployment_files.c.size)
+_known = and_(
+    workspace_blobs.c.workspace_id == deployments.c.workspace_id, workspace_blobs.c.digest == deployment_files.c.digest
+)
+# How many contents are missing, and the first path of a content that is there with another size.
+_FAULTS = (
+    select(
+        func.count(case((workspace_blobs.c.digest.is_(None), deployment_files.c.digest)).distinct()).label("missing"),
+        func.min(case((workspace_blobs.c.size != deployment_files.c.size, deployment_files.c.path))).label("path"),
+    )
+    .select_from(_manifest_files.outerjoin(workspace_blobs, _known))
+    .where(_of_deployment)
 )
 
 _READ_MANIFEST = (
@@ -78,7 +97,10 @@ _READ_TREE = (
 )
 _SPACE_REVISION = select(spaces.c.revision).where(spaces.c.id == bindparam("space"))
 
-_changed = newest(func.coalesce(files.c.to_revision, files.c.from_revision), deployment_files.c.path, deployment_files)
+_changed = func.coalesce(
+    live(files.c.from_revision, deployment_files.c.path, deployment_files),
+    ended(files.c.to_revision, deployment_files.c.path, deployment_files),
+)
 _CHANGED_SINCE = select(func.min(deployment_files.c.path).label("path")).where(
     _of_deployment, _changed > bindparam("base")
 )
@@ -101,7 +123,7 @@ class DeploymentVerbs(Verbs):
             await change.insert(deployments, DEPLOYMENT.values(deployment))
             for piece in files_json(new.files):
                 await change.execute(_KEEP, {"deployment": deployment.id, "files": piece})
-            await _check_sizes(change, deployment)
+            _refuse_size((await change.rows(_FAULTS, {"deployment": deployment.id}))[0].path)
             change.record(audit.created(deployment))
             change.log("deployment.create")
             return deployment
@@ -112,16 +134,21 @@ class DeploymentVerbs(Verbs):
     async def list_deployments(self, space_id: str, query: PageQuery) -> Page[Deployment]:
         return await DEPLOYMENT.list_page(self._database, query, deployments.c.space_id == space_id)
 
-    async def find_deployment_blob(self, deployment_id: str, digest: Digest) -> tuple[str, Blob] | None:
-        named = select(deployment_files.c.path, deployment_files.c.digest, deployment_files.c.size)
-        named = named.where(_of_deployment, deployment_files.c.digest == digest)
-        rows = await self._database.rows(
-            named.order_by(deployment_files.c.path).limit(1), {"deployment": deployment_id}
-        )
-        return (rows[0].path, Blob(digest=rows[0].digest, size=rows[0].size)) if rows else None
+    async def find_deployment_blobs(
+        self, deployment_id: str, digests: Collection[Digest]
+    ) -> Mapping[Digest, tuple[str, Blob]]:
+        rows = await self._database.rows(_NAMED, {"deployment": deployment_id, "paths": paths_json(digests)})
+        return {row.digest: (row.path, Blob(digest=row.digest, size=row.size)) for row in rows}
 
     async def list_missing(self, deployment_id: str) -> Sequence[Digest]:
-        return await _list_missing(self._database, deployment_id)
+        missing: list[Digest] = []
+        more = True
+        while more:
+            after = missing[-1] if missing else ""
+            rows = await self._database.rows(_MISSING, {"deployment": deployment_id, "after": after})
+            missing += [row.digest for row in rows]
+            more = len(rows) == _AT_ONCE
+        return missing
 
     async def read_manifest(self, deployment_id: str) -> Mapping[str, Blob]:
         return await self._read_blobs(_READ_MANIFEST, {"deployment": deployment_id}, sys.maxsize)
@@ -166,29 +193,19 @@ class DeploymentVerbs(Verbs):
             return activated
 
 
-async def _list_missing(reader: Reader, deployment_id: str) -> list[Digest]:
-    missing: list[str] = []
-    more = True
-    while more:
-        after = missing[-1] if missing else ""
-        rows = await reader.rows(_MISSING, {"deployment": deployment_id, "after": after})
-        missing += [row.digest for row in rows]
-        more = len(rows) == _AT_ONCE
-    return missing
-
-
 async def _refuse(change: Change, deployment: Deployment) -> None:
     """Raises what `activate_deployment` promises."""
-    if missing := await _list_missing(change, deployment.id):
-        raise edits.missing_content(len(missing))
-    await _check_sizes(change, deployment)
+    faults = (await change.rows(_FAULTS, {"deployment": deployment.id}))[0]
+    if faults.missing:
+        raise edits.missing_content(faults.missing)
+    _refuse_size(faults.path)
     if edits.must_match_base(deployment):
         named = {"deployment": deployment.id, "space": deployment.space_id, "base": deployment.base}
         if path := (await change.rows(_CHANGED_SINCE, named))[0].path:
             raise edits.changed_meanwhile(path, deployment.base)
 
 
-async def _check_sizes(change: Change, deployment: Deployment) -> None:
+def _refuse_size(path: str | None) -> None:
     """A size that a manifest gives is believed until its content is there: what is served says it in Content-Length."""
-    if path := (await change.rows(_OF_WRONG_SIZE, {"deployment": deployment.id}))[0].path:
+    if path:
         raise edits.wrong_size(path)

@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from sqlalchemy import Boolean, ColumnElement, Integer, Select, Table
+from sqlalchemy import BigInteger, ColumnElement, Integer, Select, Table
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.sql.compiler import SQLCompiler
 from sqlalchemy.sql.functions import GenericFunction
+from sqlalchemy.types import NullType
 
 _INSERT: Mapping[str, type[sqlite.Insert] | type[postgresql.Insert]] = {
     "sqlite": sqlite.Insert,
@@ -57,16 +58,34 @@ def _octet_length(element: octets_of, compiler: SQLCompiler, **options: Any) -> 
     return f"octet_length({compiler.process(element.clauses, **options)})"
 
 
-class is_among(GenericFunction[bool]):
+class greater_of(GenericFunction[int]):
+    """`greater_of(one, other)`, neither of them null: each is evaluated once."""
+
+    inherit_cache = True
+    type = BigInteger()
+
+
+@compiles(greater_of, "sqlite")
+def _max(element: greater_of, compiler: SQLCompiler, **options: Any) -> str:
+    return f"max({compiler.process(element.clauses, **options)})"
+
+
+@compiles(greater_of, "postgresql")
+def _greatest(element: greater_of, compiler: SQLCompiler, **options: Any) -> str:
+    return f"greatest({compiler.process(element.clauses, **options)})"
+
+
+class is_among(GenericFunction[Any]):
     """`is_among(column, select)`: `column IN (select)`, by an index of the column.
 
     PostgreSQL might plan the plain form as a scan of the whole table for each row of the select.
     """
 
     inherit_cache = True
-    type = Boolean()
+    # Not Boolean: of such a function SQLAlchemy asks SQLite whether it "= 1", and that is by no index.
+    type = NullType()
 
-    def __init__(self, column: ColumnElement[str], among: Select[str]) -> None:
+    def __init__(self, column: ColumnElement[Any], among: Select[Any]) -> None:
         super().__init__(column, among.scalar_subquery())
 
 

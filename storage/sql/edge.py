@@ -6,11 +6,12 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from sqlalchemy import ColumnElement, FromClause, Row, Table, and_, bindparam, case, func, or_, select, true, tuple_
+from sqlalchemy import BindParameter, ColumnElement, FromClause, Row, Table, and_, bindparam, case, func, or_, select
 
 from storage.edits import TAGGED
 from storage.models import DEFAULT_INDEX, DEFAULT_NOT_FOUND, Change, File, HostedSite, Variant
 from storage.sql.database import Verbs
+from storage.sql.dialects import is_among
 from storage.sql.rows import FILE, WIDGET, has_meta
 from storage.sql.sources import PATHS, paths_json
 from storage.sql.tables import changes, files, sites, spaces, store_state, variants, widgets
@@ -54,28 +55,21 @@ _WIDGET_FOR_DOMAIN = select(*WIDGET.columns).where(
     widgets.c.workspace_id == bindparam("workspace"), widgets.c.domain == bindparam("domain")
 )
 
-_newest = (
-    select(*FILE.columns)
-    .where(
-        files.c.space_id == bindparam("space"),
-        files.c.path == PATHS.c.path,
-        files.c.from_revision <= bindparam("revision"),
+_asked: BindParameter[int] = bindparam("revision")
+_one = files.alias("one")
+
+
+def _row(is_live: bool) -> ColumnElement[int]:
+    """The number of a path's live row, or of the last that ended, of those that had begun by then."""
+    ends = _one.c.to_revision.is_(None) if is_live else _one.c.to_revision.is_not(None)
+    found = select(_one.c.id).where(
+        _one.c.space_id == bindparam("space"), _one.c.path == PATHS.c.path, ends, _one.c.from_revision <= _asked
     )
-    .order_by(files.c.from_revision.desc())
-    .limit(1)
-    .lateral("newest")
-)
-_older = files.alias("older")
-_newest_revision = (
-    select(func.max(_older.c.from_revision))
-    .where(
-        _older.c.space_id == bindparam("space"),
-        _older.c.path == PATHS.c.path,
-        _older.c.from_revision <= bindparam("revision"),
-    )
-    .correlate(PATHS)
-    .scalar_subquery()
-)
+    return found.order_by(_one.c.to_revision.desc()).limit(1).correlate(PATHS).scalar_subquery()
+
+
+# Of each path the newest row that had begun: two seeks at most, but for what has begun since.
+_NEWEST = func.coalesce(_row(is_live=True), _row(is_live=False))
 
 _FILE_FIELDS = tuple(FILE.field_names)
 VARIANT = [getattr(variants.c, name).label(f"variant_{name}") for name in ("coding", "digest", "size")]
@@ -93,17 +87,12 @@ def with_variants(source: FromClause, digest: ColumnElement[str]) -> FromClause:
     return source.outerjoin(variants, and_(same, variants.c.digest.is_not(None)))
 
 
-# One or two seeks in the primary key for each path, however many files the space and versions the path has, and one for
-# its variants. SQLite has no LATERAL; PostgreSQL might plan the other form as a scan of the space.
-_FILES = {
-    "postgresql": select(_newest, *VARIANT).select_from(with_variants(PATHS.join(_newest, true()), _newest.c.digest)),
-    "sqlite": select(*FILE.columns, *VARIANT)
+# By their numbers, so that no planner comes to read the space's other files, or other versions.
+_FILES = (
+    select(*FILE.columns, *VARIANT)
     .select_from(with_variants(files, files.c.digest))
-    .where(
-        files.c.space_id == bindparam("space"),
-        tuple_(files.c.path, files.c.from_revision).in_(select(PATHS.c.path, _newest_revision)),
-    ),
-}
+    .where(is_among(files.c.id, select(_NEWEST).select_from(PATHS)))
+)
 
 
 _PATHS_BELOW = (
@@ -138,7 +127,7 @@ class EdgeVerbs(Verbs):
 
     async def find_files(self, space_id: str, paths: Collection[str], revision: int) -> Mapping[str, File]:
         parameters = {"space": space_id, "paths": paths_json(paths), "revision": revision}
-        rows = await self._database.edge.rows(_FILES[self._database.dialect], parameters)
+        rows = await self._database.edge.rows(_FILES, parameters)
         found: dict[str, File] = {}
         for row in rows:
             file = found.get(row.path) or _file(row, revision)

@@ -1,7 +1,7 @@
 """How files of a space begin and end. A source of files is any selectable with path, digest and size.
 
-1. what is live at a path of the source with other content ends
-2. what the source has and is not live begins
+1. what is live at a path of the source with other content is kept, as a row that ends
+2. what the source has and is not live begins, in the place of that or in a row of its own
 3. the workspace comes to possess the contents
 
 What is looked up for each row of a source is a scalar subquery, not a join: it is one seek in an index whatever a
@@ -25,11 +25,9 @@ from sqlalchemy import (
     Update,
     and_,
     bindparam,
-    case,
+    cast,
     func,
     insert,
-    literal,
-    or_,
     select,
     true,
     update,
@@ -39,7 +37,7 @@ from storage import edits
 from storage.clock import stamp
 from storage.models import Millis
 from storage.sql.database import Change, Transaction
-from storage.sql.dialects import insert_into, is_among
+from storage.sql.dialects import greater_of, insert_into, is_among
 from storage.sql.quotas import check_space_quota, within_quota
 from storage.sql.tables import files, spaces, workspace_blobs
 
@@ -49,7 +47,7 @@ _space: BindParameter[str] = bindparam("space")
 _revision = bindparam("revision", type_=BigInteger())
 _now = bindparam("now", type_=BigInteger())
 
-_LIVE = literal(-1, BigInteger())  # stands for the `to_revision` of a row that has none
+_BEGUN = ("space_id", "path", "from_revision", "digest", "size", "modified_at")  # columns of a row that has no end
 
 _IS_LIVE = and_(files.c.space_id == _space, files.c.to_revision.is_(None))
 
@@ -67,36 +65,57 @@ def end_where(*where: ColumnElement[bool]) -> Update:
 
 def stamped(earlier: ColumnElement[Millis]) -> ColumnElement[Millis]:
     """`storage.clock.stamp(now, earlier)`; `earlier` may be null."""
-    next_second = earlier - earlier % 1000 + 1000
-    return case((next_second > _now, next_second), else_=_now)
+    next_second = (earlier // 1000 + 1) * 1000
+    return greater_of(_now, func.coalesce(next_second, 0))
 
 
-def newest(value: ColumnElement[T], path: ColumnElement[str], source: FromClause) -> ScalarSelect[T]:
-    """`value` of the newest row of `path`, a column of `source`; null if there is none."""
-    at_path = select(value).where(files.c.space_id == _space, files.c.path == path)
-    return at_path.order_by(files.c.from_revision.desc()).limit(1).correlate(source).scalar_subquery()
+def live(value: ColumnElement[T], path: ColumnElement[str], source: FromClause) -> ScalarSelect[T]:
+    """`value` of the live row of `path`, a column of `source`; null if there is none."""
+    return select(value).where(_IS_LIVE, files.c.path == path).correlate(source).scalar_subquery()
 
 
-def _end_replaced(source: FromClause) -> Update:
-    live_digest = newest(case((files.c.to_revision.is_(None), files.c.digest)), source.c.path, source)
-    return end_where(is_among(files.c.path, select(source.c.path).where(live_digest != source.c.digest)))
+def ended(value: ColumnElement[T], path: ColumnElement[str], source: FromClause) -> ScalarSelect[T]:
+    """The same of the row of `path` that ended last."""
+    at_path = select(value).where(files.c.space_id == _space, files.c.path == path, files.c.to_revision.is_not(None))
+    return at_path.order_by(files.c.to_revision.desc()).limit(1).correlate(source).scalar_subquery()
 
 
-def _begin(source: FromClause) -> Insert:
-    last = select(
-        *source.c,
-        newest(func.coalesce(files.c.to_revision, _LIVE), source.c.path, source).label("to_revision"),
-        newest(files.c.removed_at, source.c.path, source).label("removed_at"),
-    ).subquery("last")
+def _keep_replaced(source: FromClause) -> Insert:
+    """Rows for what is live with other content, as it is when it ends."""
+    other = select(files.c.id).where(_IS_LIVE, files.c.path == source.c.path, files.c.digest != source.c.digest)
+    # The condition is true: it has SQLite read a manifest by path, and not out of the index of its digests.
+    replaced = select(other.correlate(source).scalar_subquery()).where(source.c.size >= 0)
+    kept = select(
+        *(files.c[name] for name in _BEGUN),
+        _revision.label("to_revision"),
+        stamped(files.c.modified_at).label("removed_at"),
+    ).where(is_among(files.c.id, replaced))
+    return insert(files).from_select([*_BEGUN, "to_revision", "removed_at"], kept)
+
+
+def _begin(source: FromClause, dialect: str) -> Insert:
+    """New live rows; and the live rows that are there with the new content in place of the old."""
     begun = select(
-        _space.label("space_id"),
-        last.c.path,
+        cast(_space, files.c.space_id.type).label("space_id"),
+        source.c.path,
         _revision.label("from_revision"),
-        last.c.digest,
-        last.c.size,
-        case((last.c.to_revision == _revision, last.c.removed_at), else_=stamped(last.c.removed_at)),
-    ).where(or_(last.c.to_revision.is_(None), last.c.to_revision != _LIVE))
-    return insert(files).from_select(["space_id", "path", "from_revision", "digest", "size", "modified_at"], begun)
+        source.c.digest,
+        source.c.size,
+        stamped(ended(files.c.removed_at, source.c.path, source)),
+    ).where(true())  # without a WHERE, SQLite would take ON CONFLICT for a join's ON
+    beginning = insert_into(dialect, files).from_select(_BEGUN, begun)
+    new = beginning.excluded
+    return beginning.on_conflict_do_update(
+        index_elements=["space_id", "path"],
+        index_where=files.c.to_revision.is_(None),
+        set_={
+            "from_revision": new.from_revision,
+            "digest": new.digest,
+            "size": new.size,
+            "modified_at": stamped(files.c.modified_at),
+        },
+        where=files.c.digest != new.digest,
+    )
 
 
 async def prepare(change: Change, space_id: str) -> dict[str, Any]:
@@ -107,17 +126,17 @@ async def prepare(change: Change, space_id: str) -> dict[str, Any]:
 
 async def end_files(change: Change, ending: Update, parameters: Mapping[str, Any]) -> int:
     """Carry out an `end_where`, which leaves its paths without a file. How many it ended."""
-    ended = await change.execute(ending, parameters)
-    change.new_files -= ended
-    return ended
+    count = await change.execute(ending, parameters)
+    change.new_files -= count
+    return count
 
 
 async def begin_files(change: Change, source: FromClause, parameters: Mapping[str, Any]) -> int:
-    """Steps 1 and 2; `parameters` are the source's and those of `prepare`. How many rows that wrote."""
-    ended = await change.execute(_end_replaced(source), parameters)
-    begun = await change.execute(_begin(source), parameters)
-    change.new_files += begun - ended
-    return ended + begun
+    """Steps 1 and 2; `parameters` are the source's and those of `prepare`. How many files that began."""
+    replaced = await change.execute(_keep_replaced(source), parameters)
+    begun = await change.execute(_begin(source, change.dialect), parameters)
+    change.new_files += begun - replaced
+    return begun
 
 
 async def possess(

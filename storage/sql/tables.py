@@ -25,7 +25,7 @@ from sqlalchemy import (
     true,
 )
 
-HEAD = "0005"
+HEAD = "0006"
 
 
 class Json(TypeDecorator[Any]):
@@ -163,19 +163,22 @@ sites = Table(
     Index("sites_alias", "workspace_id", "alias", unique=True),
 )
 
-# The row of a path with the greatest `from_revision` is its newest; at most one is live.
+# The rows of a path follow each other, and the last of them may be live: it has no `to_revision` yet. A live row that
+# is replaced stays where it is, with the new content, and what it was becomes another row: so neither the index of
+# paths nor that of live files is touched. Beside its columns an index holds small numbers of rows, and no paths.
 files = Table(
     "files",
     metadata,
-    Column("space_id", Name, _reference("spaces.id"), primary_key=True),
-    Column("path", Name, primary_key=True),
-    Column("from_revision", Number, primary_key=True, autoincrement=False),
+    Column("id", Number, primary_key=True),
+    Column("space_id", Name, _reference("spaces.id"), nullable=False),
+    Column("path", Name, nullable=False),
+    Column("from_revision", Number, nullable=False),
     Column("digest", Name, nullable=False),
     Column("size", Number, nullable=False),
     Column("modified_at", Number, nullable=False),
     Column("to_revision", Number),
     Column("removed_at", Number),
-    sqlite_with_rowid=False,
+    Index("files_path", "space_id", "path", "to_revision", unique=True),
 )
 _LIVE = files.c.to_revision.is_(None)
 Index("files_live", files.c.space_id, files.c.path, unique=True, sqlite_where=_LIVE, postgresql_where=_LIVE)

@@ -18,12 +18,13 @@ _workspace: BindParameter[str] = bindparam("workspace")
 # Live files by content, out of the index of that.
 _SPACES = (
     select(spaces.c.id)
-    .distinct()
-    .join_from(files, spaces, files.c.space_id == spaces.c.id)
     .where(
-        is_among(files.c.digest, select(PATHS.c.path)),
-        files.c.to_revision.is_(None),
         spaces.c.workspace_id == _workspace,
+        spaces.c.id.in_(
+            select(files.c.space_id).where(
+                is_among(files.c.digest, select(PATHS.c.path)), files.c.to_revision.is_(None)
+            )
+        ),
     )
     .order_by(spaces.c.id)
 )

@@ -11,7 +11,7 @@ import pytest
 
 from server.cli.client import Client
 from server.cli.errors import ApiError, CliError
-from server.cli.transport import ATTEMPTS, FIRST_WAIT, LONGEST_WAIT, Endpoint, is_local
+from server.cli.transport import ATTEMPTS, FIRST_WAIT, LONGEST_WAIT, Body, Endpoint, is_local
 
 Answer: TypeAlias = bytes | None  # None: the connection is cut instead
 
@@ -118,18 +118,21 @@ async def test_a_server_that_is_not_there_is_said_at_once() -> None:
         assert waits == []
 
 
-async def test_an_upload_is_read_anew_for_each_attempt() -> None:
-    reads = 0
+async def test_an_upload_is_prepared_anew_for_each_attempt() -> None:
+    prepared = 0
 
-    async def read() -> AsyncIterator[bytes]:
-        nonlocal reads
-        reads += 1
+    async def chunks() -> AsyncIterator[bytes]:
         yield b"con"
         yield b"tent"
 
-    async with scripted(refusal(503, "busy"), answer(200, '{"id": "x"}')) as (client, _):
-        await client.upload_blob("space_1", "deployment_1", "0" * 64, 7, read)
-    assert reads == 2
+    async def prepare() -> Body:
+        nonlocal prepared
+        prepared += 1
+        return "multipart/form-data; boundary=x", 7, chunks()
+
+    async with scripted(refusal(503, "busy"), answer(200, '{"id": "x", "taken": []}')) as (client, _):
+        await client.upload_blobs("space_1", "deployment_1", prepare)
+    assert prepared == 2
 
 
 @pytest.mark.parametrize(

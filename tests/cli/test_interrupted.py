@@ -8,7 +8,7 @@ import random
 import signal
 import sys
 from collections import Counter
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Collection
 from contextlib import asynccontextmanager
 from functools import partial
 from pathlib import Path
@@ -21,6 +21,7 @@ from server.control.app import create_app
 from server.control.auth import hash_secret
 from server.control.config import ControlConfig
 from storage.memory import MemoryBlobs, MemoryMetadata
+from storage.models import Blob
 from tests.cli.conftest import Control, make_tree
 from tests.control.api import ROOT_SECRET, WORKSPACE, port_of, served
 
@@ -29,34 +30,46 @@ FILES = 60
 ALIAS = "my_localhost"
 
 
-class Watched:
-    """A control API that counts what it is sent, and calls somebody at a certain call."""
+class Counting(MemoryMetadata):
+    """Counts how often each content was taken in."""
 
-    def __init__(self, app: ASGIApp) -> None:
+    def __init__(self) -> None:
+        super().__init__()
+        self.kept: Counter[str] = Counter()
+
+    async def put_blobs(self, workspace_id: str, blobs: Collection[Blob]) -> None:
+        await super().put_blobs(workspace_id, blobs)
+        self.kept.update(blob.digest for blob in blobs)
+
+
+class Watched:
+    """A control API that calls somebody when it has been sent so much of the contents; 0: never."""
+
+    def __init__(self, app: ASGIApp, kept: Counter[str]) -> None:
         self.app = app
-        self.calls = 0
-        self.kept: Counter[str] = Counter()  # contents by how often they were taken in
-        self.at_call: tuple[int, Callable[[], None]] = (0, lambda: None)
+        self.kept = kept
+        self.received = 0
+        self.at_byte: tuple[int, Callable[[], None]] = (0, lambda: None)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        self.calls += 1
+        async def watch() -> Message:
+            message = await receive()
+            self.received += len(message.get("body", b""))
+            number, happen = self.at_byte
+            if 0 < number <= self.received:
+                self.at_byte = (0, lambda: None)
+                happen()
+            return message
 
-        async def watch(message: Message) -> None:
-            if message.get("status") == 200 and "/blob/" in scope["path"]:
-                self.kept[scope["path"].rpartition("/")[2]] += 1
-            await send(message)
-
-        number, happen = self.at_call
-        if self.calls == number:
-            happen()
-        await self.app(scope, receive, watch)
+        await self.app(scope, watch if scope.get("path", "").endswith("/blobs") else receive, send)
 
 
 @asynccontextmanager
 async def watched() -> AsyncIterator[tuple[Control, Watched]]:
-    metadata, blobs = MemoryMetadata(), MemoryBlobs()
+    metadata, blobs = Counting(), MemoryBlobs()
     await metadata.put_workspace(WORKSPACE, "default")
-    watching = Watched(create_app(metadata, blobs, ControlConfig(root_key_hash=hash_secret(ROOT_SECRET.encode()))))
+    config = ControlConfig(root_key_hash=hash_secret(ROOT_SECRET.encode()))
+    watching = Watched(create_app(metadata, blobs, config), metadata.kept)
     async with served(watching) as server:
         yield (
             Control(Endpoint(f"http://127.0.0.1:{port_of(server)}", ROOT_SECRET, "the test"), metadata, blobs),
@@ -94,15 +107,14 @@ async def test_killed(tmp_path: Path) -> None:
         for number in range(INTERRUPTIONS):
             wanted = edit(site, chance, number)
             running = await begin(site, control.endpoint.url)
-            server.at_call = (
-                server.calls + chance.randrange(1, FILES + 8),
-                partial(running.send_signal, signal.SIGKILL),
-            )
+            size = sum(path.stat().st_size for path in site.iterdir())
+            kill = partial(running.send_signal, signal.SIGKILL)
+            server.at_byte = (server.received + chance.randrange(1, size), kill)
             await running.communicate()
             killed += running.returncode == -signal.SIGKILL
             live = set(await control.paths(ALIAS)) if before or await is_made(control) else set()
             assert live in (before, wanted)
-            server.at_call = (0, lambda: None)
+            server.at_byte = (0, lambda: None)
             running = await begin(site, control.endpoint.url)
             out, err = await running.communicate()
             assert running.returncode == 0, (seed, out, err)

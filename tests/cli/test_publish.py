@@ -12,8 +12,9 @@ import pytest
 from server.cli.client import Client, RemoteSite
 from server.cli.errors import ApiError, CliError
 from server.cli.names import MAX_ALIAS, derive_alias, normalise_domain
-from server.cli.publish import CHUNK, Outcome, Target, find_place, find_warnings, publish
+from server.cli.publish import Outcome, Target, find_place, find_warnings, publish
 from server.cli.scan import scan
+from server.cli.upload import CHUNK
 from storage.models import NewSite, NewSpace
 from tests.cli.conftest import Control, make_tree
 from tests.control.api import WORKSPACE

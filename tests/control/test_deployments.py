@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from server.control import problems
 from tests.control.api import OTHER_WORKSPACE, Api, one_store, refused
 
 
@@ -132,6 +133,41 @@ async def test_what_is_wrong_with_the_rules_is_told_where_they_are_published(api
     for site in sites:
         status = await api.fetched(f"space/{space}/site/{site['id']}/status")
         assert status["problems"] == answer.json()["problems"]
+
+
+async def test_a_rule_file_that_is_damaged_is_told_of_and_keeps_nothing_from_being_live(api: Api) -> None:
+    space = await api.space()
+    await api.site(space, "one.localhost")
+    files = {"index.html": b"1", "_redirects": b"/a /b 301\n", "_headers": b"nothing"}
+    first = await deploy(api, space, files)
+    await deploy(api, space, {"index.html": b"2"})
+    await api.blobs.delete(hashlib.sha256(files["_redirects"]).hexdigest())
+    answer = await api.post(f"space/{space}/deployment/{first}/activate")
+    assert answer.status_code == 200
+    told = [
+        (each["file"], each["line"], each["leftOut"], "damaged" in each["reason"]) for each in answer.json()["problems"]
+    ]
+    assert told == [("_redirects", 1, True, True), ("_headers", 1, True, False)]
+    assert (await api.get(f"space/{space}/storage/download/index.html")).content == b"1"
+    refused(await api.get(f"space/{space}/deployment/{first}/diff"), 500, "INTERNAL_SERVER_ERROR")
+
+
+async def test_rules_of_every_site_are_looked_at(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A page of sites at a time; of those that show the same, once."""
+    monkeypatch.setattr(problems, "_SITES_AT_ONCE", 2)
+    space = await api.space()
+    for number, prefix in enumerate(["a", "a", "a", "a", "b"]):
+        await api.site(space, f"site-{number}.localhost", prefix=prefix)
+    id = await deploy(api, space, {"a/_headers": b"nothing", "b/_headers": b"nothing"})
+    answer = await api.post(f"space/{space}/deployment/{id}/activate")
+    assert [each["file"] for each in answer.json()["problems"]] == ["a/_headers", "b/_headers"]
+    monkeypatch.setattr(problems, "MAX_VIEWS", 1)
+    answer = await api.post(f"space/{space}/deployment/{id}/activate")
+    assert [each["file"] for each in answer.json()["problems"]] == ["a/_headers"]
+    monkeypatch.setattr(problems, "MAX_VIEWS", 2)
+    monkeypatch.setattr(problems, "MAX_SITES", 4)
+    answer = await api.post(f"space/{space}/deployment/{id}/activate")
+    assert [each["file"] for each in answer.json()["problems"]] == ["a/_headers"]
 
 
 async def test_a_merge_leaves_other_files_alone_and_conflicts_over_its_own(api: Api) -> None:

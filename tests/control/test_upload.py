@@ -19,6 +19,7 @@ import httpx
 import pytest
 
 from server.control import archive_formats, archives
+from server.control.contents import HELD_BYTES
 from storage.errors import Unavailable
 from storage.memory.blobs import MemoryBlobs
 from storage.models import PageQuery
@@ -459,7 +460,25 @@ async def test_a_content_that_cannot_be_kept_leaves_no_deployment(
     async def fail(*_: object, **__: object) -> None:
         raise Unavailable("away")
 
-    monkeypatch.setattr(api.blobs, "put", fail)
+    monkeypatch.setattr(api.blobs, "put_all", fail)
     space = await api.space()
     refused(await upload(api, space, pack_tar([("a", b"1"), ("b", b"2")])), 503, "SERVICE_UNAVAILABLE")
     assert (await api.fetched(f"space/{space}/deployment/list"))["items"] == []
+
+
+@pytest.fixture
+def roomy(setup: Setup) -> None:
+    setup.config = replace(setup.config, max_file_bytes=4 * HELD_BYTES)
+
+
+async def test_contents_too_large_to_wait_in_memory(roomy: None, api: Api) -> None:
+    """And small ones before, between and behind them."""
+    files = {"a.txt": b"a" * 500, "b.txt": b"b" * (HELD_BYTES + 1), "c.bin": b"c" * (HELD_BYTES + 1), "d": b"d"}
+    space = await api.space()
+    answer = await upload(api, space, pack_tar(files.items()))
+    assert answer.status_code == 200, answer.text
+    assert (answer.json()["newCount"], answer.json()["newBytes"]) == (4, sum(map(len, files.values())))
+    for path, content in files.items():
+        assert (await api.get(f"space/{space}/storage/download/{path}")).content == content
+    live = await api.metadata.find_files(space, list(files), await api.metadata.get_revision())
+    assert {path for path, file in live.items() if file.variants} == {"a.txt", "b.txt"}

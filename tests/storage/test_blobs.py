@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import ctypes
 import errno
 import fcntl
 import hashlib
@@ -20,6 +21,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from storage import local_puts
 from storage.blobs import BlobReader, BlobStore
 from storage.errors import Corrupt, Invalid, OutOfSpace, TooLarge, Unavailable
 from storage.local import CHUNK_BYTES, LEFTOVER_SECONDS, LOCK_FILE, LocalBlobs
@@ -149,6 +151,21 @@ async def test_same_content_is_kept_once(kept: Kept, size: int) -> None:
     first, second = await asyncio.gather(kept.store.put(chunks_of(content)), kept.store.put(chunks_of(content)))
     assert first == second == await kept.store.put(chunks_of(content))
     assert kept.digests() == {first.digest}
+    assert kept.leftovers() == []
+
+
+async def test_several_at_once(kept: Kept) -> None:
+    contents = [content_of(size) for size in SIZES]
+    assert await kept.store.put_all([]) == []
+    blobs = await kept.store.put_all([*contents, contents[2]])
+    assert [(blob.digest, blob.size) for blob in blobs[:-1]] == [(digest_of(each), len(each)) for each in contents]
+    assert blobs[-1] == blobs[2]
+    kept.wait(100)
+    kept.damage(blobs[2].digest, b"damaged")
+    assert await kept.store.put_all([*contents, b"new"]) == [*blobs[:-1], Blob(digest=digest_of(b"new"), size=3)]
+    assert await list_stored(kept.store, 60) == set()
+    for content in contents:
+        assert await kept.store.read(digest_of(content)) == content
     assert kept.leftovers() == []
 
 
@@ -541,6 +558,37 @@ async def test_a_full_disk(root: Path, size: int) -> None:
     assert (await store.put(chunks_of(content_of(size)))).size == size
 
 
+async def test_several_at_once_on_a_disk_that_fails(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(descriptor: int) -> int:
+        ctypes.set_errno(errno.ENOSPC)
+        return -1
+
+    store = LocalBlobs(root)
+    monkeypatch.setattr(local_puts, "_syncfs", fail)
+    with pytest.raises(OutOfSpace, match=os.strerror(errno.ENOSPC)):
+        await store.put_all([b"one", b"two"])
+    assert visible(root) == {}
+    assert list((root / "tmp").iterdir()) == []
+
+
+async def test_several_at_once_where_a_file_system_cannot_be_flushed(
+    root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each file and each directory is, then."""
+    flushed: list[str] = []
+
+    def fsync(descriptor: int) -> None:
+        flushed.append(os.readlink(f"/proc/self/fd/{descriptor}"))
+
+    store = LocalBlobs(root)
+    monkeypatch.setattr(local_puts, "_syncfs", None)
+    monkeypatch.setattr(os, "fsync", fsync)
+    blobs = await store.put_all([b"one", b"two"])
+    assert {Path(name).parent for name in flushed[:2]} == {root / "tmp"}
+    assert set(flushed[2:]) == {str(path_of(root, blob.digest).parent) for blob in blobs}
+    assert set(visible(root)) == {blob.digest for blob in blobs}
+
+
 @pytest.mark.parametrize("number", [errno.ENOSPC, errno.EDQUOT])
 async def test_a_full_disk_is_told_apart(root: Path, number: int, monkeypatch: pytest.MonkeyPatch) -> None:
     def fsync(descriptor: int) -> None:
@@ -641,6 +689,8 @@ async def put_for_ever(store, numbers):
     while True:
         blob = await store.put(body(numbers.randbytes(numbers.choice([10, 5_000, 300_000, 900_000]))))
         print(blob.digest, flush=True)
+        for blob in await store.put_all([numbers.randbytes(5_000) for _ in range(numbers.randrange(9))]):
+            print(blob.digest, flush=True)
 
 async def main():
     store = LocalBlobs(Path(sys.argv[1]))

@@ -57,7 +57,7 @@ async def test_a_deployment_is_kept_as_given(metadata: MetadataStore, space: Spa
 async def test_a_missing_deployment(metadata: MetadataStore) -> None:
     assert await metadata.find_deployment("deployment_none") is None
     assert await metadata.list_missing("deployment_none") == []
-    assert await metadata.find_deployment_blob("deployment_none", make_blob(1).digest) is None
+    assert await metadata.find_deployment_blobs("deployment_none", [make_blob(1).digest]) == {}
     with pytest.raises(NotFound) as missing:
         await metadata.activate_deployment("deployment_none")
     assert missing.value.kind == "deployment"
@@ -88,8 +88,10 @@ async def test_missing_content_is_listed_once_and_blocks(metadata: MetadataStore
     manifest = {"a": make_blob(2), "b": make_blob(1), "c": make_blob(2)}
     deployment = await metadata.create_deployment(NewDeployment(space_id=space.id, files=manifest))
     assert await metadata.list_missing(deployment.id) == [make_blob(1).digest, make_blob(2).digest]
-    assert await metadata.find_deployment_blob(deployment.id, make_blob(2).digest) == ("a", make_blob(2))
-    assert await metadata.find_deployment_blob(deployment.id, make_blob(3).digest) is None
+    asked = [make_blob(number).digest for number in (1, 2, 3)]
+    found = {make_blob(1).digest: ("b", make_blob(1)), make_blob(2).digest: ("a", make_blob(2))}
+    assert await metadata.find_deployment_blobs(deployment.id, asked) == found
+    assert await metadata.find_deployment_blobs(deployment.id, []) == {}
     await metadata.put_blob("acme", make_blob(1))
     await metadata.put_blob("other", make_blob(2))
     assert await metadata.list_missing(deployment.id) == [make_blob(2).digest]

@@ -298,7 +298,7 @@ async def test_deleting_a_space_takes_everything_along(metadata: MetadataStore) 
     assert await metadata.find_files(space.id, ["index.html"], revision) == {}
     assert await metadata.find_deployment(deployment.id) is None
     assert await metadata.list_missing(deployment.id) == []
-    assert await metadata.find_deployment_blob(deployment.id, make_blob(1).digest) is None
+    assert await metadata.find_deployment_blobs(deployment.id, [make_blob(1).digest]) == {}
     assert await metadata.find_file(kept.id, "index.html")
     [change] = await metadata.list_changes(revision)
     assert change == Change(
