@@ -21,8 +21,10 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResp
 
 from server.doors.asgi import create_app, for_hypercorn
 from server.doors.fast import fast_protocol_for
-from server.doors.http1 import DEADLINES, LAST_CALL_SECONDS, Phase, protocol_for
+from server.doors.h2.protocol import http2_protocol_for
+from server.doors.http1 import protocol_for
 from server.doors.journal import Journal
+from server.doors.phases import DEADLINES, LAST_CALL_SECONDS, Phase
 from server.edge.edge import Edge
 
 GRACE_SECONDS = 10  # for answers under way when the server stops
@@ -195,7 +197,7 @@ def edge_server(
     door before the ASGI door; the other, which is wrapped in `wrap`, then gets what the first leaves."""
     journal = Journal(edge.clock) if journal is None else journal
     make_protocol = fast_protocol_for if fast else protocol_for
-    protocol = make_protocol(edge, journal, deadlines)
+    protocol = make_protocol(edge, journal, http2_protocol_for(edge, journal, deadlines), deadlines)
     return Uvicorn(_uvicorn_config(wrap(create_app(edge, journal)), tls, http=protocol, date_header=False))
 
 

@@ -33,7 +33,14 @@ _PURE_EDGE = """
     codings conditions digests header_rules hosts media_types path_index paths patterns preview_access preview_hosts
     redirect_checks redirect_index redirect_rules redirects request response rule_lines visitor widgets
 """
-PURE = ("server.doors.head", "server.doors.log_format", *(f"server.edge.{name}" for name in _PURE_EDGE.split()))
+PURE = (
+    "server.doors.h2.fields",
+    "server.doors.h2.frames",
+    "server.doors.h2.hpack",
+    "server.doors.head",
+    "server.doors.log_format",
+    *(f"server.edge.{name}" for name in _PURE_EDGE.split()),
+)
 IMPURE = frozenset(
     {
         "asyncio",
@@ -69,6 +76,7 @@ LIBRARIES = {
     "httpx": ("server.cli.transport", "server.revocation"),
     "hypercorn": ("server.listeners", "server.doors"),
     "idna": ("server.edge.hosts",),
+    "jh2": ("server.doors.h2.hpack",),
     "jwt": ("server.control.tokens",),
     "limits": ("server.control.rates",),
     "publicsuffixlist": ("server.edge.hosts",),
@@ -79,7 +87,13 @@ LIBRARIES = {
     "python_multipart": ("server.control.multipart",),
     "rich": ("server.cli.console",),
     "sqlalchemy": ("storage.sql",),
-    "starlette": ("server.control", "server.doors.asgi", "server.listeners", "server.reloading"),
+    "starlette": (
+        "server.control",
+        "server.doors.asgi",
+        "server.doors.h2.calls",
+        "server.listeners",
+        "server.reloading",
+    ),
     "structlog": ("server.logs", "server.control.errors", "server.control.housekeeping"),
     "typer": ("server.cli",),
     "watchfiles": ("server.dev",),

@@ -40,7 +40,7 @@ HOST_OVERHEAD = 1000  # with what is left of a table that was given up
 MAX_LINE_BYTES = len(b"GET  HTTP/1.1") + MAX_TARGET_BYTES  # a longer one is refused
 
 # A line whose path has nothing to decode; and its query.
-_PLAIN_LINE = re.compile(rb"GET (/[A-Za-z0-9/._~!$&'()*+,;=:@-]*+)(\?[!\"$-~]*+)?+ HTTP/1\.1")
+_PLAIN_LINE = re.compile(rb"GET (/[A-Za-z0-9/._~!$&'()*+,;=:@-]*+)(\?[!\"$-~]*+)?+ HTTP/(?:1\.1|2\.0)")
 
 _TEXT = bytes(range(0x20, 0x7F))  # in the value of a field that is taken as it is
 
@@ -150,9 +150,13 @@ def _cut(lines: bytes, mark: bytes) -> tuple[bytes, bytes | None]:
 
 
 class Answers:
-    """One worker's senders and tables."""
+    """One worker's senders and tables, for one version of HTTP."""
+
+    protocol = "HTTP/1.1"
+    answer: type[Answer] = Answer
 
     def __init__(self, edge: Edge, journal: Journal) -> None:
+        self._plain_line = b"GET %%b %b" % self.protocol.encode("ascii")
         self.edge = edge
         self.journal = journal
         self._senders: Memo[bytes, Sender] = Memo(MAX_SENDERS_BYTES)
@@ -237,7 +241,7 @@ class Answers:
             return None
         path, query = found.groups()
         if query is not None:
-            answer = table.answers.get(b"GET %b HTTP/1.1" % path)
+            answer = table.answers.get(self._plain_line % path)
             if answer is not None:
                 return None if answer.repeats_query else answer
         text = path.decode("ascii")
@@ -280,7 +284,7 @@ class Answers:
         if request.method not in ("GET", "HEAD") or len(request.path) > MAX_PATH_CHARACTERS:
             return
         table = self._table(site, request.accept_encoding, origin)
-        line = f"{request.method} {request.path} HTTP/1.1".encode("ascii")
+        line = f"{request.method} {request.path} {self.protocol}".encode("ascii")
         if line in table.answers:
             return
         path = decode_path(request.path)
@@ -311,7 +315,7 @@ class Answers:
         method, target, protocol = line.split(b" ")
         log_format, site_id = self.journal.format, table.site.id
         around = log_format.around(method, protocol, response.status, len(response.body), site_id.encode("ascii"))
-        return Answer(entry, response, around[0] + log_format.target(target) + around[1], around, site_id)
+        return self.answer(entry, response, around[0] + log_format.target(target) + around[1], around, site_id)
 
     def _table(self, site: HostedSite, accept_encoding: str | None, origin: str | None) -> Table:
         tables = self._tables if origin is None else self._tables_by_origin

@@ -18,8 +18,9 @@ from dataclasses import replace
 
 from server.doors.answers import MAX_SENDER_BYTES, NOBODY, Answers, cut_conditions, is_text
 from server.doors.head import Head
-from server.doors.http1 import DEADLINES, EdgeProtocol, Phase, render_head
+from server.doors.http1 import EdgeProtocol, Successor, render_head
 from server.doors.journal import Asked, Journal
+from server.doors.phases import DEADLINES, Phase
 from server.doors.sendfile import Transfer
 from server.doors.tables import SMALL_BODY_BYTES, Answer
 from server.edge.edge import Edge
@@ -307,7 +308,9 @@ def _span(response: Response) -> Span:
     return span
 
 
-def fast_protocol_for(edge: Edge, journal: Journal, deadlines: Mapping[Phase, float] = DEADLINES) -> type[FastProtocol]:
+def fast_protocol_for(
+    edge: Edge, journal: Journal, http2: type[Successor], deadlines: Mapping[Phase, float] = DEADLINES
+) -> type[FastProtocol]:
     """The protocol class that answers from `edge`: uvicorn makes one for each connection."""
-    attributes = {"edge": edge, "deadlines": deadlines, "journal": journal, "answers": Answers(edge, journal)}
-    return type("BoundFastProtocol", (FastProtocol,), attributes)
+    attributes = {"edge": edge, "deadlines": deadlines, "journal": journal, "http2": http2}
+    return type("BoundFastProtocol", (FastProtocol,), {**attributes, "answers": Answers(edge, journal)})

@@ -18,49 +18,24 @@ cycle's keep_alive, more_body, message_event, response_complete and transport. A
 from __future__ import annotations
 
 import asyncio
-import socket
-import struct
 from collections.abc import Collection, Mapping
-from contextlib import suppress
 from dataclasses import replace
-from enum import Enum
+from typing import Protocol
 
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 
-from server.doors import asgi, tls
+from server.doors import asgi, phases, tls
+from server.doors.h2.frames import PREFACE
 from server.doors.head import Head, find_head_end, glimpse, parse_head
 from server.doors.journal import Asked, Journal
+from server.doors.phases import DEADLINES, LAST_CALL_SECONDS, MAX_DISCARDED_BYTES, Phase, drop, end_writing
 from server.edge.edge import Edge
 from server.edge.request import Refusal, split_target
 from server.edge.response import Response
 from server.edge.visits import VISIT
 from storage.models import HostedSite
 
-GONE_SECONDS = 2.0  # for the answer under way, when its site is deleted
-LAST_CALL_SECONDS = 1.0  # for a request on its way when the server stops; its answer says that it is the last
 MAX_PIPELINED_BYTES = 64 * 1024  # kept behind a message that is being answered
-MAX_DISCARDED_BYTES = 1024 * 1024  # read and thrown away so that a last answer is not lost to a reset
-
-
-class Phase(Enum):
-    """Where a connection is; see above."""
-
-    IDLE = 1
-    READING = 2
-    SERVING = 3
-    WRITING = 4
-    FLUSHING = 5
-    CLOSING = 6
-
-
-DEADLINES: Mapping[Phase, float] = {  # seconds
-    Phase.IDLE: 75.0,
-    Phase.READING: 10.0,
-    Phase.SERVING: float("inf"),
-    Phase.WRITING: 30.0,  # without a byte taken
-    Phase.FLUSHING: 30.0,  # likewise
-    Phase.CLOSING: 2.0,  # for the client to close; as WRITING while there is something unsent
-}
 
 
 class _ReadHead:
@@ -94,6 +69,18 @@ class _LastAnswer:
         self._protocol.finish_connection()
 
 
+class Successor(Protocol):
+    """Takes over a connection that turns out to be of HTTP/2."""
+
+    def __init__(self, predecessor: EdgeProtocol) -> None: ...
+
+    def begin(self) -> None:
+        """Take the transport."""
+
+    def data_received(self, data: bytes) -> None:
+        """As any protocol's."""
+
+
 class EdgeProtocol(HttpToolsProtocol):
     """One connection. What it answers from is set by `protocol_for`."""
 
@@ -107,6 +94,7 @@ class EdgeProtocol(HttpToolsProtocol):
     edge: Edge
     journal: Journal
     deadlines: Mapping[Phase, float]
+    http2: type[Successor]
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
@@ -126,6 +114,9 @@ class EdgeProtocol(HttpToolsProtocol):
         self._cutting: asyncio.TimerHandle | None = None
         self._site: HostedSite | None = None  # that the last request was for
         self._enter(Phase.IDLE)
+        ssl_object = transport.get_extra_info("ssl_object")
+        if ssl_object is not None and ssl_object.selected_alpn_protocol() == "h2":
+            self._hand_over()
 
     def connection_lost(self, exc: Exception | None) -> None:
         if self._timer is not None:
@@ -169,7 +160,10 @@ class EdgeProtocol(HttpToolsProtocol):
             while self._serve_next():
                 pass
         except Refusal as refusal:
-            self._refuse(refusal)
+            if self._may_be_http2:
+                self._meet_http2()
+            else:
+                self._refuse(refusal)
             return
         if self._phase in (Phase.IDLE, Phase.FLUSHING) and (self._buffer or self._head is not None):
             self._enter(Phase.READING)
@@ -203,6 +197,31 @@ class EdgeProtocol(HttpToolsProtocol):
             # The answer does not depend on the body: say it now rather than have the body sent (RFC 9110 §10.1.1).
             self._serve(head, keep_alive=False)
         return False
+
+    # HTTP/2
+
+    @property
+    def _may_be_http2(self) -> bool:
+        """Whether all that has come is the beginning of a connection whose client knows that we speak it (RFC 9113
+        §3.3). HTTP/1.1 refuses that, so finding out costs nobody anything."""
+        begins = self._head is None and self._buffer and PREFACE.startswith(bytes(self._buffer[: len(PREFACE)]))
+        return bool(begins) and self.cycle is None and self._site is None and not self._unsent
+
+    def _meet_http2(self) -> None:
+        if len(self._buffer) < len(PREFACE):
+            self._seen = 0
+            self._enter(Phase.READING)
+        else:
+            self._hand_over().data_received(bytes(self._buffer))
+
+    def _hand_over(self) -> Successor:
+        """Leave the connection to the other protocol."""
+        if self._timer is not None:
+            self._timer.cancel()
+        self.connections.discard(self)
+        http2 = self.http2(self)
+        http2.begin()
+        return http2
 
     # Serving
 
@@ -292,7 +311,7 @@ class EdgeProtocol(HttpToolsProtocol):
         """End at once; what is being answered has a moment to finish, and all the time it needs if it is of a site
         that stays."""
         if self._cutting is None and self._site is not None and self._site.domain in domains:
-            self._cutting = self.loop.call_later(GONE_SECONDS, self._drop)
+            self._cutting = self.loop.call_later(phases.GONE_SECONDS, self._drop)
         if not self._busy and not self._buffer:
             self.transport.close()
         elif not self._last:
@@ -307,11 +326,7 @@ class EdgeProtocol(HttpToolsProtocol):
         self._unsent = self.transport.get_write_buffer_size()
         self._enter(Phase.CLOSING)
         self.flow.resume_reading()
-        with suppress(OSError):  # the client may have reset the connection just now
-            if self.transport.can_write_eof():
-                self.transport.write_eof()
-                return
-        self.transport.close()
+        end_writing(self.transport)
 
     # Deadlines
 
@@ -373,15 +388,14 @@ class EdgeProtocol(HttpToolsProtocol):
         return self.transport.get_write_buffer_size()
 
     def _drop(self) -> None:
-        """End the connection by a reset, so that the kernel does not go on holding what the client never takes."""
-        sock = self.transport.get_extra_info("socket")
-        sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-        self.transport.abort()
+        drop(self.transport)
 
 
-def protocol_for(edge: Edge, journal: Journal, deadlines: Mapping[Phase, float] = DEADLINES) -> type[EdgeProtocol]:
+def protocol_for(
+    edge: Edge, journal: Journal, http2: type[Successor], deadlines: Mapping[Phase, float] = DEADLINES
+) -> type[EdgeProtocol]:
     """The protocol class that answers from `edge`: uvicorn makes one for each connection."""
-    attributes = {"edge": edge, "deadlines": deadlines, "journal": journal}
+    attributes = {"edge": edge, "deadlines": deadlines, "journal": journal, "http2": http2}
     return type("BoundEdgeProtocol", (EdgeProtocol,), attributes)
 
 

@@ -38,7 +38,7 @@ class Answer:
         """`log` is what the log says of it, `around` what that has before and behind the target."""
         assert isinstance(response.body, bytes)
         self.entry = entry
-        self.head = render_head(response)
+        self.head = self._render_head(response)
         self.body = response.body
         self.log = log
         self.around = around
@@ -48,6 +48,10 @@ class Answer:
         self.repeats_query = False
         self.moment: Moment | None = None
         self.whole = b""  # of this moment; without the body if that is large, which is then written behind it
+
+    def _render_head(self, response: Response) -> bytes:
+        """All of the head but the time."""
+        return render_head(response)
 
     def renew(self, moment: Moment) -> None:
         """Make it one of this second."""

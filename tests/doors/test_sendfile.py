@@ -16,8 +16,9 @@ from unittest.mock import Mock
 import pytest
 
 from server.doors import fast, sendfile
-from server.doors.http1 import DEADLINES, MAX_PIPELINED_BYTES, Phase
+from server.doors.http1 import MAX_PIPELINED_BYTES
 from server.doors.journal import Journal, Tally
+from server.doors.phases import DEADLINES, Phase
 from storage.errors import Unavailable
 from storage.local import LocalReader
 from tests.support.connections import Peer, connection, until, until_all_are_closed, until_unconnected

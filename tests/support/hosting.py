@@ -14,8 +14,8 @@ from pathlib import Path
 from ssl import SSLContext
 from typing import Any, TypeAlias
 
-from server.doors.http1 import DEADLINES, Phase
 from server.doors.journal import Journal
+from server.doors.phases import DEADLINES, Phase
 from server.edge.edge import Edge
 from server.edge.preview_access import Previews
 from server.listeners import edge_server, hypercorn_server

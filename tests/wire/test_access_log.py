@@ -15,9 +15,9 @@ from typing import Any
 
 import pytest
 
-from server.doors.http1 import DEADLINES, Phase
 from server.doors.journal import Journal
 from server.doors.log_format import FORMATS
+from server.doors.phases import DEADLINES, Phase
 from tests.support import corpus
 from tests.support.corpus import Case, load_cases
 from tests.support.hosting import in_thread, memory_hosting, served, served_by_hypercorn
