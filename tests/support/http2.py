@@ -125,6 +125,8 @@ class H2Peer(Peer):
             if frame.stream != stream:
                 assert frame.kind in (frames.SETTINGS, frames.WINDOW_UPDATE, frames.PING, frames.GOAWAY), frame
                 continue
+            if frame.kind == frames.WINDOW_UPDATE:
+                continue
             if frame.kind in (frames.HEADERS, frames.CONTINUATION):
                 block += frame.payload
                 if frame.flags & frames.END_HEADERS:

@@ -51,6 +51,7 @@ class Http2Connection(asyncio.Protocol):
         self.paused = False  # the kernel takes no more for now
         self.last = False  # no further stream is served
         self.closing = False
+        self._deaf = False  # the peer says nothing more
         self._warned = False  # the peer knows that the connection will end
         self._unsent = 0
         self._moved = self._since = self.idle_since = self.loop.time()
@@ -73,9 +74,13 @@ class Http2Connection(asyncio.Protocol):
             self.forget(stream)
 
     def eof_received(self) -> bool:
-        """The peer has nothing more to say. It still gets the answers that it waits for, if the transport can."""
-        self.last = True
-        return bool(self.streams) and self.transport.get_extra_info("ssl_object") is None
+        """The peer has nothing more to say. It still gets the answers that it waits for, if the transport can and they
+        need no more room than it has given."""
+        self.last = self._deaf = True
+        return bool(self.streams) and not self._is_stuck() and self.transport.get_extra_info("ssl_object") is None
+
+    def _is_stuck(self) -> bool:
+        return self._deaf and bool(self.outflow) and not self.paused
 
     # What a subclass knows.
 
@@ -109,10 +114,10 @@ class Http2Connection(asyncio.Protocol):
             self.write()
         if self.out:
             self.write()
-        if self.outflow:
-            self._watch(self.deadlines[Phase.WRITING])
-        elif self.last and not self.streams:
+        if self._is_stuck() or (self.last and not self.streams):
             self.finish_connection()
+        elif self.outflow:
+            self._watch(self.deadlines[Phase.WRITING])
 
     def write(self) -> None:
         """Give the kernel the frames that there are."""

@@ -128,9 +128,12 @@ def render_status(status: int) -> bytes:
 
 
 def render_fields(fields: Iterable[tuple[bytes, bytes]]) -> bytes:
-    """Literals without indexing, Huffman-coded; their names are in lower case."""
+    """Literals without indexing, in Huffman's code where that is shorter; their names are in lower case."""
     encoder = Encoder()
-    return b"".join(_without_indexing(encoder.add(field, True, True)) for field in fields)
+    return b"".join(
+        _without_indexing(min((encoder.add(field, True, coded) for coded in (True, False)), key=len))
+        for field in fields
+    )
 
 
 def _without_indexing(field: bytes) -> bytes:
