@@ -5,16 +5,17 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Iterable, Mapping
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from hpack import Decoder, Encoder
 
 from server.doors.h2 import frames
-from server.doors.h2.frames import Code, render_frame
+from server.doors.h2.frames import MAX_FRAME_BYTES, Code, render_frame
 from server.doors.phases import DEADLINES, Phase
 from server.edge.request import Request
 from tests.support.connections import Peer
 from tests.support.hosting import Hosting, memory_hosting, served
+from tests.support.wire import Answer
 
 Fields = Iterable[tuple[str | bytes, str | bytes]]
 
@@ -40,22 +41,6 @@ class Frame:
     def code(self) -> Code:
         """Of RST_STREAM or GOAWAY."""
         return Code(int.from_bytes(self.payload[:4] if self.kind == frames.RST_STREAM else self.payload[4:8], "big"))
-
-
-@dataclass
-class Answer:
-    """One stream's; header names in lower case, repeated ones in order."""
-
-    status: int
-    headers: list[tuple[str, str]]
-    body: bytes = b""
-    trailing: list[Frame] = field(default_factory=list)
-
-    def header(self, name: str) -> str | None:
-        """The value, None if it is absent; it must not be repeated."""
-        values = [value for key, value in self.headers if key == name]
-        assert len(values) < 2, f"{name} is repeated: {values}"
-        return values[0] if values else None
 
 
 def request(
@@ -91,9 +76,16 @@ class H2Peer(Peer):
         return bytes(self.encoder.encode(list(fields)))
 
     def ask(self, stream: int, fields: Fields | None = None, *, ends: bool = True) -> None:
-        """HEADERS of a request."""
-        flags = frames.END_HEADERS | (frames.END_STREAM if ends else 0)
-        self.frame(frames.HEADERS, flags, stream, self.block(request() if fields is None else fields))
+        """The head of a request."""
+        self.send(b"".join(frames.render_headers(stream, self.block(fields or request()), ends=ends)))
+
+    def say(self, stream: int, fields: Fields, body: bytes) -> None:
+        """A request with its body, which fits into the window that there is at first."""
+        self.ask(stream, fields, ends=not body)
+        for start in range(0, len(body), MAX_FRAME_BYTES):
+            piece = body[start : start + MAX_FRAME_BYTES]
+            last = start + len(piece) == len(body)
+            self.frame(frames.DATA, frames.END_STREAM if last else 0, stream, piece)
 
     async def next(self) -> Frame:
         """The next frame."""
@@ -130,7 +122,7 @@ class H2Peer(Peer):
             if frame.kind in (frames.HEADERS, frames.CONTINUATION):
                 block += frame.payload
                 if frame.flags & frames.END_HEADERS:
-                    answer = self._read(block)
+                    answer = self.read_answer(block)
             else:
                 assert frame.kind == frames.DATA, frame
                 assert answer is not None
@@ -138,10 +130,11 @@ class H2Peer(Peer):
             if frame.ends_stream and answer is not None:
                 return answer
 
-    def _read(self, block: bytes) -> Answer:
+    def read_answer(self, block: bytes) -> Answer:
+        """What a header block begins."""
         fields = [(bytes(name).decode(), bytes(value).decode("latin-1")) for name, value in self.read(block)]
         assert fields[0][0] == ":status"
-        return Answer(int(fields[0][1]), fields[1:])
+        return Answer(int(fields[0][1]), fields[1:], b"")
 
     def read(self, block: bytes) -> Iterable[tuple[bytes, bytes]]:
         """The fields of a block."""

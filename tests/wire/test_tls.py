@@ -18,8 +18,10 @@ from tests.support.process import Serve
 
 BIG = b"0123456789abcdef" * 131_072
 FILES = {"index.html": b"home", "big.bin": BIG, "docs/index.html": b"docs"}
+HTTP1 = "uvicorn, HTTP/1.1"
 SERVERS: dict[str, Callable[..., AbstractAsyncContextManager[int]]] = {
-    "uvicorn": served,
+    HTTP1: served,
+    "uvicorn, HTTP/2": served,
     "hypercorn": served_by_hypercorn,
 }
 
@@ -49,16 +51,15 @@ def server(request: pytest.FixtureRequest) -> str:
 async def connected(
     server: str, pem: tuple[Path, Path], ca: trustme.CA
 ) -> AsyncIterator[tuple[Edge, httpx.AsyncClient]]:
-    """An edge with two sites, and a client that trusts its certificate; HTTP/2 where the server speaks it."""
-    protocols = ("h2", "http/1.1") if server == "hypercorn" else ("http/1.1",)
+    """An edge with two sites, and a client that trusts its certificate."""
     trust = ssl.create_default_context()
     ca.configure_trust(trust)
     async with memory_hosting() as hosting:
         for domain in ("a.test", "b.test"):
             await hosting.site(domain, FILES)
         async with (
-            SERVERS[server](hosting.edge, tls=create_context(*pem, protocols)) as port,
-            httpx.AsyncClient(base_url=f"https://127.0.0.1:{port}", http2=True, verify=trust) as client,
+            SERVERS[server](hosting.edge, tls=create_context(*pem, ("h2", "http/1.1"))) as port,
+            httpx.AsyncClient(base_url=f"https://127.0.0.1:{port}", http2=server != HTTP1, verify=trust) as client,
         ):
             yield hosting.edge, client
 
@@ -70,7 +71,7 @@ async def get(client: httpx.AsyncClient, path: str, host: str, name: str = "a.te
 async def test_the_same_answers(server: str, pem: tuple[Path, Path], authority: trustme.CA) -> None:
     async with connected(server, pem, authority) as (edge, client):
         page = await get(client, "/", "a.test")
-        assert page.http_version == ("HTTP/2" if server == "hypercorn" else "HTTP/1.1")
+        assert page.http_version == ("HTTP/1.1" if server == HTTP1 else "HTTP/2")
         assert (page.status_code, page.content) == (200, b"home")
         assert page.headers["date"] == "Mon, 21 Sep 2026 14:13:20 GMT"
         assert "server" not in page.headers
@@ -79,6 +80,8 @@ async def test_the_same_answers(server: str, pem: tuple[Path, Path], authority: 
         assert (await get(client, "/big.bin", "a.test")).content == BIG
         part = await get(client, "/big.bin", "a.test", range="bytes=16-31")
         assert (part.status_code, part.content) == (206, BIG[:16])
+        for _ in range(3):  # from the store, from memory, and known again
+            assert (await get(client, "/index.html", "a.test")).content == b"home"
         moved = await get(client, "/docs?q", "a.test")
         assert (moved.status_code, moved.headers["location"]) == (308, "/docs/?q")
         assert (await get(client, "/none", "a.test")).status_code == 404
@@ -136,5 +139,5 @@ def test_served_by_the_command(
                 headers={"host": "a.localhost"},
                 extensions={"sni_hostname": "a.localhost"},
             )
-        assert (answer.content, answer.http_version) == (b"home", "HTTP/2" if "hypercorn" in options else "HTTP/1.1")
+        assert (answer.content, answer.http_version) == (b"home", "HTTP/2")
         assert serve.stop() == 0

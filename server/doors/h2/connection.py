@@ -136,10 +136,12 @@ class Http2Connection(asyncio.Protocol):
         self.flush()
 
     def finish(self, stream: Stream) -> None:
-        """All of the answer has been sent. What may be left of the request is of no use (RFC 9113 §8.1)."""
+        """All of the answer has been sent. What may be left of the request is of no use (RFC 9113 §8.1), but is borne
+        for a moment."""
         stream.task = None  # which has done its part, and has a little left to do
+        stream.over = True
         if stream.reading:
-            self.reset(stream.number, Code.NO_ERROR)
+            self.loop.call_later(self.deadlines[Phase.CLOSING], self._cut, [stream], Code.NO_ERROR)
         else:
             self.forget(stream)
 
@@ -186,13 +188,13 @@ class Http2Connection(asyncio.Protocol):
         stays."""
         gone = [each for each in self.streams.values() if each.site is not None and each.site.domain in domains]
         if gone:
-            self.loop.call_later(phases.GONE_SECONDS, self._cut, gone)
+            self.loop.call_later(phases.GONE_SECONDS, self._cut, gone, Code.CANCEL)
         self._say_last()
 
-    def _cut(self, gone: list[Stream]) -> None:
-        for stream in gone:
+    def _cut(self, streams: list[Stream], code: Code) -> None:
+        for stream in streams:
             if self.streams.get(stream.number) is stream:
-                self.reset(stream.number, Code.CANCEL)
+                self.reset(stream.number, code)
         if not self.closing:
             self.flush()
 

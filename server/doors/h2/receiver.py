@@ -10,7 +10,6 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import ClassVar
 
-from server.doors import phases
 from server.doors.h2 import frames
 from server.doors.h2.connection import SETTINGS_ACK, Http2Connection
 from server.doors.h2.frames import FIRST_WINDOW, Code, ConnectionFault, StreamFault
@@ -18,7 +17,7 @@ from server.doors.h2.hpack import MAX_LIST_BYTES
 from server.doors.h2.streams import MAX_SENT_FRAME_BYTES, Stream
 from server.doors.head import MAX_DRAIN_BYTES
 from server.doors.http1 import EdgeProtocol
-from server.doors.phases import drop
+from server.doors.phases import MAX_DISCARDED_BYTES, drop
 
 BUDGET = 1000  # of what is cheap for a peer and not for us
 BUDGET_SECONDS = 10.0  # after which it is there anew
@@ -72,7 +71,7 @@ class Http2Receiver(Http2Connection):
     def data_received(self, data: bytes) -> None:
         if self.closing:
             self._discarded += len(data)
-            if self._discarded > phases.MAX_DISCARDED_BYTES:
+            if self._discarded > MAX_DISCARDED_BYTES:
                 drop(self.transport)
             return
         if self._rest:
@@ -167,8 +166,6 @@ class Http2Receiver(Http2Connection):
                 raise ConnectionFault(Code.STREAM_CLOSED, f"stream {number} is closed")
             raise StreamFault(Code.STREAM_CLOSED)
         stream.receivable -= len(payload)
-        if stream.receivable < 0:
-            raise StreamFault(Code.FLOW_CONTROL_ERROR)
         stream.taken += len(content)
         if flags & frames.END_STREAM:
             self.end_request(stream)
@@ -178,22 +175,25 @@ class Http2Receiver(Http2Connection):
             self._take_on(stream)
 
     def _receive(self, size: int) -> None:
-        """Bodies are taken as they come, and nothing of them is kept: the peer may always send more."""
+        """Bodies are taken as they come, and nothing of them is kept: the window never gets so small that a frame is
+        too large for it."""
         self._receivable -= size
-        if self._receivable < 0:
-            raise ConnectionFault(Code.FLOW_CONTROL_ERROR, "more was sent than the window of the connection allows")
         if self._receivable < FIRST_WINDOW // 2:
             self.out.append(frames.render_window_update(0, FIRST_WINDOW - self._receivable))
             self._receivable = FIRST_WINDOW
 
     def _take_on(self, stream: Stream) -> None:
-        """Part of a body has come. If it is too long to be read, the answer comes now, and then the stream ends."""
+        """Part of a body has come. If it is too long to be read, the answer comes now. What follows then is thrown
+        away, up to a limit: there are clients that look for an answer only when they have said all."""
         length = None if stream.head is None else stream.head.length
         if length is not None and stream.taken > length:
             raise StreamFault(Code.PROTOCOL_ERROR)
         if not stream.answered and stream.taken > MAX_DRAIN_BYTES:
             self.answer(stream)
-        if stream.receivable < FIRST_WINDOW // 2 and not stream.answered:
+        if stream.taken > MAX_DISCARDED_BYTES:
+            if stream.over or stream.receivable < 0:
+                self.reset(stream.number, Code.NO_ERROR)
+        elif stream.receivable < FIRST_WINDOW // 2:
             self.out.append(frames.render_window_update(stream.number, FIRST_WINDOW - stream.receivable))
             stream.receivable = FIRST_WINDOW
 
@@ -204,6 +204,8 @@ class Http2Receiver(Http2Connection):
             raise StreamFault(Code.PROTOCOL_ERROR)
         if not stream.answered:
             self.answer(stream)
+        elif stream.over:
+            self.forget(stream)
 
     def _on_headers(self, flags: int, number: int, payload: bytes) -> None:
         if flags & frames.PADDED:

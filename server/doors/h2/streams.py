@@ -35,6 +35,7 @@ class Stream:
     receivable: int = FIRST_WINDOW
     reading: bool = True  # the request has not ended
     answered: bool = False  # it is being answered, or has been
+    over: bool = False  # all of the answer has been sent
     head: RequestHead | None = None
     taken: int = 0  # bytes of the request's body
     site: HostedSite | None = None  # that it is for

@@ -224,31 +224,54 @@ async def test_bodies_are_read_past(peer: H2Peer) -> None:
 
 
 @pytest.mark.parametrize("told", [True, False])
-async def test_a_long_body_is_not_read(told: bool, peer: H2Peer) -> None:
+async def test_a_long_body_is_not_read(told: bool) -> None:
     length = [("content-length", str(MAX_DRAIN_BYTES + 1))] if told else []
-    peer.ask(1, request("/", *length, method="POST"), ends=False)
-    if not told:
-        for _ in range(5):
-            peer.frame(DATA, 0, 1, bytes(MAX_DRAIN_BYTES // 4))
-            assert (await peer.until(WINDOW_UPDATE, 1)).payload if _ in (2,) else True
+    async with h2_connected({**DEADLINES, Phase.CLOSING: SHORT}) as (_, peer):
+        peer.ask(1, request("/", *length, method="POST"), ends=False)
+        if not told:
+            for _ in range(5):
+                peer.frame(DATA, 0, 1, bytes(MAX_DRAIN_BYTES // 4))
+        assert (await peer.response(1)).status == 405
+        assert await peer.was_reset(1) == Code.NO_ERROR
+        peer.frame(DATA, 0, 1, b"on its way")
+        peer.frame(HEADERS, END_HEADERS | END_STREAM, 1, peer.block([("x-trailer", "on its way")]))
+        assert (await peer.get(3, request("/a.txt", ("x-trailer", "on its way")))).status == 200
+
+
+async def test_a_body_that_is_too_long_even_to_be_thrown_away(peer: H2Peer) -> None:
+    peer.ask(1, request("/", method="POST"), ends=False)
+    for _ in range(MAX_DISCARDED_BYTES // 16384 - 1):
+        peer.frame(DATA, 0, 1, bytes(16384))
     assert (await peer.response(1)).status == 405
+    for _ in range(3):
+        peer.frame(DATA, 0, 1, bytes(16384))
     assert await peer.was_reset(1) == Code.NO_ERROR
-    peer.frame(DATA, 0, 1, b"on its way")
-    peer.frame(HEADERS, END_HEADERS | END_STREAM, 1, peer.block([("x-trailer", "on its way")]))
-    assert (await peer.get(3, request("/a.txt", ("x-trailer", "on its way")))).status == 200
 
 
-async def test_a_body_that_waits_to_be_asked_for_is_not(peer: H2Peer) -> None:
-    peer.ask(1, request("/", ("expect", "100-continue"), ("content-length", "1"), method="POST"), ends=False)
+async def test_a_body_beyond_all_windows() -> None:
+    async with h2_connected(settings={INITIAL_WINDOW_SIZE: 5}) as (_, peer):
+        peer.ask(1, request("/", ("expect", "100-continue"), method="POST"), ends=False)
+        await peer.until(DATA, 1)
+        for _ in range(MAX_DISCARDED_BYTES // 16384 + 5):
+            peer.frame(DATA, 0, 1, bytes(16384))
+        assert await peer.was_reset(1) == Code.NO_ERROR
+
+
+async def test_a_client_that_says_all_before_it_looks_for_the_answer(peer: H2Peer) -> None:
+    peer.ask(1, request("/", method="POST"), ends=False)
+    for _ in range(10):
+        peer.frame(DATA, 0, 1, bytes(16384))
     assert (await peer.response(1)).status == 405
-    assert await peer.was_reset(1) == Code.NO_ERROR
+    peer.frame(DATA, END_STREAM, 1)
+    assert (await peer.get(3)).status == 200
+    assert all(frame.kind != RST_STREAM for frame in peer.seen)
 
 
-async def test_a_body_beyond_the_window_of_its_stream(peer: H2Peer) -> None:
-    peer.ask(1, request("/cached.bin", ("expect", "100-continue")), ends=False)
-    for _ in range(5):
-        peer.frame(DATA, 0, 1, bytes(16000))
-    assert await peer.was_reset(1) == Code.FLOW_CONTROL_ERROR
+async def test_a_body_that_waits_to_be_asked_for_is_not() -> None:
+    async with h2_connected({**DEADLINES, Phase.CLOSING: SHORT}) as (_, peer):
+        peer.ask(1, request("/", ("expect", "100-continue"), ("content-length", "1"), method="POST"), ends=False)
+        assert (await peer.response(1)).status == 405
+        assert await peer.was_reset(1) == Code.NO_ERROR
 
 
 # Answers that take a task.
@@ -387,7 +410,7 @@ async def test_settings_that_do_not_come() -> None:
 
 
 async def test_a_slow_body_is_408() -> None:
-    async with h2_connected({**DEADLINES, Phase.READING: SHORT}) as (_, peer):
+    async with h2_connected({**DEADLINES, Phase.READING: SHORT, Phase.CLOSING: SHORT}) as (_, peer):
         peer.ask(1, request("/", ("content-length", "2"), method="POST"), ends=False)
         peer.frame(DATA, 0, 1, b"1")
         answer = await peer.response(1)
