@@ -74,11 +74,8 @@ class Successor(Protocol):
 
     def __init__(self, predecessor: EdgeProtocol) -> None: ...
 
-    def begin(self) -> None:
-        """Take the transport."""
-
-    def data_received(self, data: bytes) -> None:
-        """As any protocol's."""
+    def begin(self, data: bytes = b"") -> None:
+        """Take the transport, on which `data` has come."""
 
 
 class EdgeProtocol(HttpToolsProtocol):
@@ -208,20 +205,18 @@ class EdgeProtocol(HttpToolsProtocol):
         return bool(begins) and self.cycle is None and self._site is None and not self._unsent
 
     def _meet_http2(self) -> None:
-        if len(self._buffer) < len(PREFACE):
+        if len(self._buffer) >= len(PREFACE):
+            self._hand_over(bytes(self._buffer))
+        else:
             self._seen = 0
             self._enter(Phase.READING)
-        else:
-            self._hand_over().data_received(bytes(self._buffer))
 
-    def _hand_over(self) -> Successor:
+    def _hand_over(self, data: bytes = b"") -> None:
         """Leave the connection to the other protocol."""
         if self._timer is not None:
             self._timer.cancel()
         self.connections.discard(self)
-        http2 = self.http2(self)
-        http2.begin()
-        return http2
+        self.http2(self).begin(data)
 
     # Serving
 

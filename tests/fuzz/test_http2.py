@@ -13,7 +13,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Iterator
+from collections.abc import Coroutine, Iterator
 from contextlib import AsyncExitStack
 from random import Random
 
@@ -57,8 +57,9 @@ class Servers:
             await self._stack.enter_async_context(served(hosting.edge, short)),
         )
 
-    def run(self, coroutine):  # type: ignore[no-untyped-def]
-        return self._runner.run(coroutine)
+    def run(self, coroutine: Coroutine[None, None, None]) -> None:
+        """In the loop that they are in."""
+        self._runner.run(coroutine)
 
     def close(self) -> None:
         """Their end."""

@@ -100,7 +100,7 @@ class H2Peer(Peer):
         self.seen.append(frame)
         return frame
 
-    async def until(self, kind: int, stream: int = 0) -> Frame:  # type: ignore[override]
+    async def seek(self, kind: int, stream: int = 0) -> Frame:
         """The next frame of that kind on that stream; others are passed over."""
         while True:
             frame = await self.next()
@@ -138,7 +138,7 @@ class H2Peer(Peer):
 
     def read(self, block: bytes) -> Iterable[tuple[bytes, bytes]]:
         """The fields of a block."""
-        return self.decoder.decode(block, raw=True)  # type: ignore[return-value]
+        return self.decoder.decode(block, raw=True)
 
     async def get(self, stream: int, fields: Fields | None = None) -> Answer:
         self.ask(stream, fields)
@@ -157,9 +157,9 @@ class H2Peer(Peer):
 
     async def was_reset(self, stream: int) -> Code:
         """The code of the RST_STREAM that comes on a stream; the connection has to go on."""
-        code = (await self.until(frames.RST_STREAM, stream)).code
+        code = (await self.seek(frames.RST_STREAM, stream)).code
         self.frame(frames.PING, 0, 0, b"go on???")
-        assert (await self.until(frames.PING)).payload == b"go on???"
+        assert (await self.seek(frames.PING)).payload == b"go on???"
         return code
 
 

@@ -11,6 +11,7 @@ The deadlines are those of HTTP/1.1 (`server.doors.phases`):
 from __future__ import annotations
 
 import asyncio
+from abc import ABC, abstractmethod
 from collections.abc import Collection, Mapping
 
 from server.doors import phases
@@ -35,7 +36,7 @@ SETTINGS = frames.render_settings(
 SETTINGS_ACK = frames.render_frame(frames.SETTINGS, frames.ACK, 0)
 
 
-class Http2Connection(asyncio.Protocol):
+class Http2Connection(asyncio.Protocol, ABC):
     """One connection, which another protocol has accepted and found to be of HTTP/2."""
 
     deadlines: Mapping[Phase, float]
@@ -58,12 +59,14 @@ class Http2Connection(asyncio.Protocol):
         self._timer: asyncio.TimerHandle | None = None
         self._due = 0.0
 
-    def begin(self) -> None:
-        """Take the transport over."""
+    def begin(self, data: bytes = b"") -> None:
+        """Take the transport over, on which `data` has come."""
         self.connections.add(self)  # type: ignore[arg-type]  # uvicorn only calls `shutdown` of its members
         self.transport.set_protocol(self)
         self.transport.write(SETTINGS)
         self.await_rest()
+        if data:
+            self.data_received(data)
 
     def connection_lost(self, exc: Exception | None) -> None:
         self.closing = True
@@ -85,17 +88,17 @@ class Http2Connection(asyncio.Protocol):
     # What a subclass knows.
 
     @property
+    @abstractmethod
     def begins(self) -> bool:
         """Whether something has begun to come whose end is awaited, requests apart."""
-        raise NotImplementedError
 
+    @abstractmethod
     def answer(self, stream: Stream) -> None:
         """The request on `stream` has come, or its answer does not depend on the rest of it."""
-        raise NotImplementedError
 
+    @abstractmethod
     def time_out(self, stream: Stream) -> None:
         """The request on `stream` has not come in time."""
-        raise NotImplementedError
 
     # Frames out.
 

@@ -93,33 +93,41 @@ class Http2Protocol(Http2Receiver):
             or sender is not self._sender
             or asking.etag is not None
             or sender.revision != self._revision
-            or self.paused
+            or not self._reply(place, answer, answer.log, asking.log)  # type: ignore[arg-type]  # they are of this door
         ):
             return False
+        self.numbers.next = number + 2
+        return True
+
+    def _reply(self, place: bytes, answer: FramedAnswer, log: bytes, sender_log: bytes) -> bool:
+        """Send it on the stream whose number is `place`, if there is room for all of it; whether there is."""
         tally = answer.tally
         size = tally.size
         outflow = self.outflow
-        if size > MAX_FRAME_BYTES or size > outflow.window or size > outflow.first_window:
+        if size > MAX_FRAME_BYTES or size > outflow.window or size > outflow.first_window or self.paused:
             return False
-        now = self._now
-        moment = self.journal.moment
-        if now >= moment.until or now < moment.begin:
-            moment = self.journal.tick(self.loop, now)
-        if answer.moment is not moment:
-            answer.renew(moment)
+        self._note(answer, log, sender_log)
         if size:
             outflow.window -= size
-            self.out += (answer.whole, place, answer.block, place, answer.body)  # type: ignore[attr-defined]
+            self.out += (answer.whole, place, answer.block, place, answer.body)
         else:
-            self.out += (answer.whole, place, answer.block)  # type: ignore[attr-defined]
-        self.numbers.next = number + 2
-        answer.entry.used = True
-        self.journal.note(now, tally, self._peer, answer.log, asking.log)
+            self.out += (answer.whole, place, answer.block)
         self._room -= size + HEAD_ALLOWANCE
         if self._room < 0:
             self._room = ROOM_BYTES
             self.write()
         return True
+
+    def _note(self, answer: FramedAnswer, log: bytes, sender_log: bytes) -> None:
+        """It is given now: make it one of this second."""
+        now = self._now
+        moment = self.journal.moment
+        if now >= moment.until:
+            moment = self.journal.tick(self.loop, now)
+        if answer.moment is not moment:
+            answer.renew(moment)
+        answer.entry.used = True
+        self.journal.note(now, answer.tally, self._peer, log, sender_log)
 
     def on_block(self, number: int, block: bytes, *, ends: bool) -> None:
         stream = self.streams.get(number)
@@ -203,17 +211,15 @@ class Http2Protocol(Http2Receiver):
             self._note_visit(table.site)
             self._sender = sender
         assert isinstance(answer, FramedAnswer)
-        self._reply(number, answer, answer.log if own else self.answers.log_for(answer, line), asking.log)
+        log = answer.log if own else self.answers.log_for(answer, line)
+        if self._gives_up_table or not self._reply(number.to_bytes(4, "big"), answer, log, asking.log):
+            self._reply_in_frames(number, answer, log, asking.log)
         return True
 
-    def _reply(self, number: int, answer: FramedAnswer, log: bytes, sender_log: bytes) -> None:
-        self._now = now = self.loop.time()
-        moment = self.journal.tick(self.loop, now)
-        if answer.moment is not moment:
-            answer.renew(moment)
-        answer.entry.used = True
-        self.journal.note(now, answer.tally, self._peer, log, sender_log)
-        stream = Stream(number, now, self.outflow.first_window, reading=False, answered=True)
+    def _reply_in_frames(self, number: int, answer: FramedAnswer, log: bytes, sender_log: bytes) -> None:
+        """Send it on a stream that stays open until all of it is sent."""
+        self._note(answer, log, sender_log)
+        stream = Stream(number, self._now, self.outflow.first_window, reading=False, answered=True)
         stream.site = None if self._sender.table is None else self._sender.table.site
         self.streams[number] = stream
         self._send_whole(stream, answer.fields, answer.body)

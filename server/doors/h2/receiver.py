@@ -6,6 +6,7 @@ peer can have us do for little is counted against a budget: resets, and frames t
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import ClassVar
@@ -55,18 +56,18 @@ class Http2Receiver(Http2Connection):
     def begins(self) -> bool:
         return not self._settled or bool(self._rest) or self._block is not None
 
+    @abstractmethod
     def on_block(self, number: int, block: bytes, *, ends: bool) -> None:
         """A header block has come whole. Raises `ConnectionFault`, `StreamFault`."""
-        raise NotImplementedError
 
+    @abstractmethod
     def answer_again(self, number: int, block: bytes, place: bytes) -> bool:
         """Answer the next stream, all of which is in this header block, if that has come before; `place` is `number` as
         it stands in a frame."""
-        raise NotImplementedError
 
+    @abstractmethod
     def limit_table(self, size: int) -> None:
         """The peer's decoder has that many bytes for its dynamic table."""
-        raise NotImplementedError
 
     def data_received(self, data: bytes) -> None:
         if self.closing:

@@ -144,6 +144,20 @@ async def test_a_site_that_changes(called: list[bytes]) -> None:
             assert (await peer.get(stream)).body == b"changed"
 
 
+async def test_empty_files_are_looked_up(read: list[bytes]) -> None:
+    async with h2_connected(files={"a.txt": b""}) as (_, peer):
+        for stream in range(1, 13, 2):
+            answer = await peer.get(stream)
+            assert (answer.status, answer.body, answer.header("content-length")) == (200, b"", "0")
+        assert read == [b"/a.txt"] * len(read)
+        assert len(read) < 4
+
+
+async def test_a_site_for_pages_of_others(peer: H2Peer) -> None:
+    for stream in range(1, 9, 2):
+        assert (await peer.get(stream, request("/a.txt", ("origin", "https://b.test")))).status == 200
+
+
 async def test_more_blocks_than_are_kept(peer: H2Peer) -> None:
     for number in range(3 * MAX_KNOWN):
         fields = request(f"/a.txt?{number}")
@@ -157,7 +171,7 @@ async def test_many_requests_at_once(peer: H2Peer) -> None:
     count = 3000  # more than are put together before they are written
     peer.send(b"".join(render_frame(HEADERS, END_HEADERS | END_STREAM, 5 + 2 * n, block) for n in range(count)))
     for number in range(count):
-        assert (await peer.until(DATA, 5 + 2 * number)).payload == b"0123456789"
+        assert (await peer.seek(DATA, 5 + 2 * number)).payload == b"0123456789"
 
 
 async def test_a_client_that_does_not_read_is_not_read() -> None:
@@ -180,7 +194,8 @@ async def test_a_client_that_does_not_read_is_not_read() -> None:
 
 def find(found: list[Http2Protocol]) -> list[Http2Protocol]:
     """The door's end of each connection."""
-    found[:] = [each for each in gc.get_objects() if isinstance(each, Http2Protocol) and each in each.connections]
+    doors = [each for each in gc.get_objects() if isinstance(each, Http2Protocol)]
+    found[:] = [each for each in doors if each in {*each.connections}]
     return found
 
 
@@ -251,7 +266,7 @@ async def test_a_body_that_is_too_long_even_to_be_thrown_away(peer: H2Peer) -> N
 async def test_a_body_beyond_all_windows() -> None:
     async with h2_connected(settings={INITIAL_WINDOW_SIZE: 5}) as (_, peer):
         peer.ask(1, request("/", ("expect", "100-continue"), method="POST"), ends=False)
-        await peer.until(DATA, 1)
+        await peer.seek(DATA, 1)
         for _ in range(MAX_DISCARDED_BYTES // 16384 + 5):
             peer.frame(DATA, 0, 1, bytes(16384))
         assert await peer.was_reset(1) == Code.NO_ERROR
@@ -287,7 +302,7 @@ async def test_a_large_file_comes_in_pieces() -> None:
 async def test_a_reset_ends_the_reading() -> None:
     async with h2_connected(files={"big.bin": BIG, "a.txt": b"a"}) as (_, peer):
         peer.ask(1, request("/big.bin"))
-        await peer.until(DATA, 1)
+        await peer.seek(DATA, 1)
         [door] = find([])
         task = door.streams[1].task
         assert task is not None
@@ -295,13 +310,13 @@ async def test_a_reset_ends_the_reading() -> None:
         await until(task.done)
         assert task.cancelled()
         peer.ask(3)
-        assert (await peer.until(DATA, 3)).payload == b"a"
+        assert (await peer.seek(DATA, 3)).payload == b"a"
 
 
 async def test_who_leaves_ends_the_reading() -> None:
     async with h2_connected(files={"big.bin": BIG, "a.txt": b"a"}) as (_, peer):
         peer.ask(1, request("/big.bin"))
-        await peer.until(DATA, 1)
+        await peer.seek(DATA, 1)
         [door] = find([])
         task = door.streams[1].task
         assert task is not None
@@ -429,7 +444,7 @@ async def test_a_stream_that_gets_no_window_ends() -> None:
     deadlines = {**DEADLINES, Phase.WRITING: SHORT}
     async with h2_connected(deadlines, {INITIAL_WINDOW_SIZE: 5}) as (_, peer):
         peer.ask(1)
-        assert (await peer.until(DATA, 1)).payload == b"01234"
+        assert (await peer.seek(DATA, 1)).payload == b"01234"
         assert await peer.was_reset(1) == Code.CANCEL
 
 
@@ -445,7 +460,7 @@ async def test_who_takes_nothing_is_dropped() -> None:
 
 async def test_what_comes_behind_the_end_is_thrown_away(peer: H2Peer) -> None:
     peer.frame(PING, 0, 1, bytes(8))
-    await peer.until(GOAWAY)
+    await peer.seek(GOAWAY)
     peer.send(bytes(MAX_DISCARDED_BYTES + 1))
     await until_unconnected(peer)
 
@@ -453,7 +468,7 @@ async def test_what_comes_behind_the_end_is_thrown_away(peer: H2Peer) -> None:
 async def test_who_does_not_close_is_dropped() -> None:
     async with h2_connected({**DEADLINES, Phase.CLOSING: SHORT}) as (_, peer):
         peer.frame(PING, 0, 1, bytes(8))
-        await peer.until(GOAWAY)
+        await peer.seek(GOAWAY)
         await until(lambda: not find([]))
 
 
@@ -462,8 +477,8 @@ async def test_who_has_said_all_still_gets_the_answers() -> None:
         peer.ask(1, request("/"))
         peer.ask(3)
         peer.writer.write_eof()
-        assert (await peer.until(DATA, 3)).payload == b"0123456789"
-        assert (await peer.until(DATA, 1)).payload == b"home"
+        assert (await peer.seek(DATA, 3)).payload == b"0123456789"
+        assert (await peer.seek(DATA, 1)).payload == b"home"
         assert await peer.ended() is None
 
 
@@ -471,7 +486,7 @@ async def test_who_has_said_all_gives_no_window() -> None:
     async with h2_connected(settings={INITIAL_WINDOW_SIZE: 5}) as (_, peer):
         peer.ask(1)
         peer.writer.write_eof()
-        assert (await peer.until(DATA, 1)).payload == b"01234"
+        assert (await peer.seek(DATA, 1)).payload == b"01234"
         assert await peer.ended() is None
 
 
@@ -482,20 +497,20 @@ async def test_a_server_that_stops_lets_requests_come_in(monkeypatch: pytest.Mon
     monkeypatch.setattr("server.doors.h2.connection.LAST_CALL_SECONDS", 0.2)
     async with h2_connected(settings={INITIAL_WINDOW_SIZE: 5}) as (_, peer):
         peer.ask(1)
-        await peer.until(DATA, 1)
+        await peer.seek(DATA, 1)
         [door] = find([])
         door.shutdown()
         door.shutdown()
-        warning = await peer.until(GOAWAY)
+        warning = await peer.seek(GOAWAY)
         assert (warning.code, warning.payload[:4]) == (Code.NO_ERROR, b"\x7f\xff\xff\xff")
         peer.ask(3)
-        await peer.until(DATA, 3)
-        last = await peer.until(GOAWAY)
+        await peer.seek(DATA, 3)
+        last = await peer.seek(GOAWAY)
         assert (last.code, last.payload[:4]) == (Code.NO_ERROR, b"\0\0\0\3")
         peer.ask(5)  # too late
         for stream in (1, 3):
             peer.frame(WINDOW_UPDATE, 0, stream, b"\0\0\1\0")
-            assert (await peer.until(DATA, stream)).ends_stream
+            assert (await peer.seek(DATA, stream)).ends_stream
         assert await peer.ended() is None
         assert all(frame.stream != 5 for frame in peer.seen)
 
@@ -519,12 +534,12 @@ async def test_a_site_that_goes_takes_its_streams_along(monkeypatch: pytest.Monk
             await other.get(1, request("/docs", host="b.test"))
             for stream, host in ((1, "a.test"), (3, "b.test")):
                 peer.ask(stream, request(host=host))
-                await peer.until(DATA, stream)
+                await peer.seek(DATA, stream)
             await gone(hosting, first.id)
-            assert (await peer.until(GOAWAY)).payload[:4] == b"\0\0\0\3"
-            assert (await peer.until(RST_STREAM, 1)).code == Code.CANCEL
+            assert (await peer.seek(GOAWAY)).payload[:4] == b"\0\0\0\3"
+            assert (await peer.seek(RST_STREAM, 1)).code == Code.CANCEL
             peer.frame(WINDOW_UPDATE, 0, 3, b"\0\0\1\0")
-            assert (await peer.until(DATA, 3)).payload == b"56789"
+            assert (await peer.seek(DATA, 3)).payload == b"56789"
             assert await peer.ended() is None
             assert (await other.get(3, request("/docs", host="b.test"))).status == 308
             await peer.close()
@@ -573,7 +588,7 @@ async def test_what_has_ended_may_still_be_told() -> None:
         await peer.get(1)
         [door] = find([])
         peer.frame(PING, 0, 1, bytes(8))
-        await peer.until(GOAWAY)
+        await peer.seek(GOAWAY)
         door.shutdown()
         door.site_gone(frozenset({"a.test"}))
         door.finish_connection()

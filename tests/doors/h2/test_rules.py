@@ -311,7 +311,7 @@ async def test_streams_beyond_the_limit_are_refused(peer: H2Peer) -> None:
     last = 2 * MAX_STREAMS + 1
     assert await peer.was_reset(last) == Code.REFUSED_STREAM
     peer.frame(SETTINGS, 0, 0, setting(INITIAL_WINDOW_SIZE, 100))
-    assert (await peer.until(DATA, last - 2)).payload == b"0123456789"
+    assert (await peer.seek(DATA, last - 2)).payload == b"0123456789"
 
 
 # What is well-formed, though it may look odd.
@@ -378,14 +378,14 @@ async def test_settings_and_pings_are_answered(peer: H2Peer) -> None:
 async def test_no_more_is_sent_than_the_windows_allow(peer: H2Peer) -> None:
     peer.set({INITIAL_WINDOW_SIZE: 3})
     peer.ask(1)
-    assert (await peer.until(DATA, 1)).payload == b"012"
+    assert (await peer.seek(DATA, 1)).payload == b"012"
     peer.frame(SETTINGS, 0, 0, setting(INITIAL_WINDOW_SIZE, 0))  # it has -3 now
     peer.frame(WINDOW_UPDATE, 0, 1, number(4))
-    assert (await peer.until(DATA, 1)).payload == b"3"
+    assert (await peer.seek(DATA, 1)).payload == b"3"
     peer.frame(SETTINGS, 0, 0, setting(INITIAL_WINDOW_SIZE, 5))
-    assert (await peer.until(DATA, 1)).payload == b"45678"
+    assert (await peer.seek(DATA, 1)).payload == b"45678"
     peer.frame(WINDOW_UPDATE, 0, 1, number(1000))
-    last = await peer.until(DATA, 1)
+    last = await peer.seek(DATA, 1)
     assert (last.payload, last.flags) == (b"9", END_STREAM)
 
 
