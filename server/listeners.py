@@ -1,5 +1,5 @@
-"""ASGI servers, set up for us: uvicorn with our protocol, hardened, for the edge; uvicorn as it is for the control API;
-hypercorn, which also speaks HTTP/2, for an edge that asks for it."""
+"""ASGI servers, set up for us: uvicorn with our protocols, hardened, for the edge; uvicorn as it is for the control
+API; hypercorn, which is not hardened, for an edge that asks for it."""
 
 from __future__ import annotations
 
@@ -193,11 +193,11 @@ def edge_server(
     fast: bool = True,
     wrap: Callable[[ASGIApp], ASGIApp] = lambda app: app,
 ) -> Uvicorn:
-    """The hardened listener: uvicorn with our protocol, which sets its own limits and deadlines. `fast`: with the fast
-    door before the ASGI door; the other, which is wrapped in `wrap`, then gets what the first leaves."""
+    """The hardened listener: uvicorn with our protocols, which set their own limits and deadlines. `fast`: these answer
+    what they can before the ASGI door; that, wrapped in `wrap`, then gets what they leave."""
     journal = Journal(edge.clock) if journal is None else journal
     make_protocol = fast_protocol_for if fast else protocol_for
-    protocol = make_protocol(edge, journal, http2_protocol_for(edge, journal, deadlines), deadlines)
+    protocol = make_protocol(edge, journal, http2_protocol_for(edge, journal, deadlines, fast=fast), deadlines)
     return Uvicorn(_uvicorn_config(wrap(create_app(edge, journal)), tls, http=protocol, date_header=False))
 
 

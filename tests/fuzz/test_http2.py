@@ -41,20 +41,22 @@ HOSTILE = (
 
 
 class Servers:
-    """One edge, served twice: with the usual deadlines, and with short ones for who leaves a message unfinished."""
+    """One edge, served in three ways: as ever, with short deadlines for who leaves a message unfinished, and by tasks
+    alone."""
 
     def __init__(self) -> None:
         self._runner = asyncio.Runner()
         self._stack = AsyncExitStack()
-        self.port, self.hasty = self._runner.run(self._open())
+        self.port, self.hasty, self.slow = self._runner.run(self._open())
 
-    async def _open(self) -> tuple[int, int]:
+    async def _open(self) -> tuple[int, int, int]:
         hosting = await self._stack.enter_async_context(memory_hosting())
         await corpus.fill(hosting)
         short = {**DEADLINES, Phase.READING: 0.05, Phase.IDLE: 0.05, Phase.WRITING: 0.05, Phase.CLOSING: 0.05}
         return (
             await self._stack.enter_async_context(served(hosting.edge)),
             await self._stack.enter_async_context(served(hosting.edge, short)),
+            await self._stack.enter_async_context(served(hosting.edge, fast=False)),
         )
 
     def run(self, coroutine: Coroutine[None, None, None]) -> None:
@@ -141,7 +143,7 @@ def read_http1(data: bytes) -> tuple[int, list[tuple[str, str]], bytes]:
 def test_the_same_answers_as_http1(servers: Servers, pool: list[tuple[bytes, Message]]) -> None:
     async def check(random: Random) -> None:
         asked = [random.choice(pool) for _ in range(random.randint(1, 12))]
-        peer = await H2Peer.connect(servers.port)
+        peer = await H2Peer.connect(random.choice([servers.port, servers.port, servers.slow]))
         peer.send(PREFACE + WIDE)
         await in_pieces(random, peer, said(random, peer, [message for _, message in asked]))
         answers = await collect(peer, len(asked))

@@ -17,7 +17,11 @@ CASES = load_cases()
 SAID: dict[str, list[Message]] = {case.name: said for case in CASES if (said := translate(case.request)) is not None}
 
 
-@pytest.mark.parametrize("case", [case for case in CASES if case.name in SAID], ids=name_of)
+SAYABLE = [case for case in CASES if case.name in SAID]
+
+
+@pytest.mark.parametrize("corpus_port", ["memory"], indirect=True)
+@pytest.mark.parametrize("case", SAYABLE, ids=name_of)
 async def test_case(case: Case, corpus_port: int) -> None:
     peer = await H2Peer.connect(corpus_port)
     peer.begin({frames.INITIAL_WINDOW_SIZE: 2**24})
@@ -38,6 +42,7 @@ def test_most_of_the_corpus_can_be_said() -> None:
 
 
 @pytest.mark.skipif(not shutil.which("nghttp") or not shutil.which("curl"), reason="the clients are not installed")
+@pytest.mark.parametrize("corpus_port", ["memory"], indirect=True)
 def test_other_clients(corpus_port: int) -> None:
     url = f"http://127.0.0.1:{corpus_port}/a.txt"
     curl = ["curl", "--silent", "--http2-prior-knowledge", "--header", "Host: basic.test", url]

@@ -48,6 +48,7 @@ class Http2Protocol(Http2Receiver):
     edge: Edge
     journal: Journal
     answers: FramedAnswers
+    fast: bool  # whether it answers anything by itself
 
     def __init__(self, predecessor: EdgeProtocol) -> None:
         super().__init__(predecessor)
@@ -151,7 +152,7 @@ class Http2Protocol(Http2Receiver):
         head = read_request_head(fields)
         if ends and head.length:
             raise StreamFault(Code.PROTOCOL_ERROR)
-        if ends and asking is None and (asking := self.answers.meet_head(head)) is not None:
+        if ends and self.fast and asking is None and (asking := self.answers.meet_head(head)) is not None:
             if not changes and len(block) <= MAX_KNOWN_BYTES:
                 if len(self._known) >= MAX_KNOWN:
                     self._known.clear()
@@ -234,7 +235,7 @@ class Http2Protocol(Http2Receiver):
         except Refusal as refusal:
             self._refuse(stream, refusal)
             return
-        response = self.edge.respond_nowait(request)
+        response = self.edge.respond_nowait(request) if self.fast else None
         if response is None:
             self._call(stream, head)
             return
@@ -315,8 +316,8 @@ class Http2Protocol(Http2Receiver):
 
 
 def http2_protocol_for(
-    edge: Edge, journal: Journal, deadlines: Mapping[Phase, float] = DEADLINES
+    edge: Edge, journal: Journal, deadlines: Mapping[Phase, float] = DEADLINES, *, fast: bool = True
 ) -> type[Http2Protocol]:
     """The protocol class that answers from `edge`: one is made for each connection that turns out to be of HTTP/2."""
-    attributes = {"edge": edge, "deadlines": deadlines, "journal": journal, "answers": FramedAnswers(edge, journal)}
-    return type("BoundHttp2Protocol", (Http2Protocol,), attributes)
+    attributes = {"edge": edge, "deadlines": deadlines, "journal": journal, "fast": fast}
+    return type("BoundHttp2Protocol", (Http2Protocol,), {**attributes, "answers": FramedAnswers(edge, journal)})
