@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import ssl
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
@@ -11,9 +12,12 @@ import httpx
 import pytest
 import trustme
 
+from server.doors.h2 import frames
+from server.doors.h2.frames import Code
 from server.doors.tls import TlsError, create_context
 from server.edge.edge import Edge
 from tests.support.hosting import memory_hosting, served, served_by_hypercorn
+from tests.support.http2 import WIDE, H2Peer, request
 from tests.support.process import Serve
 
 BIG = b"0123456789abcdef" * 131_072
@@ -112,6 +116,32 @@ async def test_clients_without_a_server_name(server: str, pem: tuple[Path, Path]
             base_url=client.base_url, verify=trust
         ) as nameless:  # 127.0.0.1 is not sent as one
             assert (await nameless.get("/", headers={"host": "b.test"})).content == b"home"
+
+
+async def test_http2_by_frames(pem: tuple[Path, Path], authority: trustme.CA) -> None:
+    trust = ssl.create_default_context()
+    authority.configure_trust(trust)
+    trust.set_alpn_protocols(["h2"])
+    async with memory_hosting() as hosting:
+        await hosting.site("a.test", FILES)
+        async with served(hosting.edge, tls=create_context(*pem, ("h2", "http/1.1"))) as port:
+            peers = []
+            for _ in range(3):
+                streams = await asyncio.open_connection("127.0.0.1", port, ssl=trust, server_hostname="a.test")
+                peers.append(H2Peer(*streams))
+            whole, broken, wrong = peers
+            whole.send(frames.PREFACE[:14])
+            assert (await whole.next()).kind == frames.SETTINGS  # which the server need not wait with
+            whole.send(frames.PREFACE[14:] + frames.render_settings({}) + WIDE)
+            for stream in range(1, 17, 4):
+                assert (await whole.get(stream, request("/"))).body == b"home"
+                assert (await whole.get(stream + 2, request("/", host="b.test"))).status == 421
+            broken.send(b"GET / HTTP/1.1\r\nHost: a.test\r\n\r\n")
+            assert await broken.ended() == Code.PROTOCOL_ERROR
+            wrong.send(frames.PREFACE[:-1] + b"\r")
+            assert await wrong.ended() == Code.PROTOCOL_ERROR
+            for peer in peers:
+                await peer.close()
 
 
 @pytest.mark.parametrize("content", ["", "-----BEGIN CERTIFICATE-----\nnonsense\n-----END CERTIFICATE-----\n"])

@@ -36,7 +36,7 @@ from server.edge.visits import VISIT
 from storage.models import HostedSite
 
 MAX_KNOWN = 32  # header blocks of a connection
-MAX_KNOWN_BYTES = 1024  # of each
+MAX_KNOWN_BYTES = 2048  # of each, with what it says
 TABLE_BYTES = 4096  # that a peer has for our dynamic table unless it says otherwise
 ROOM_BYTES = 256 * 1024  # of answers that are put together before they are written
 HEAD_ALLOWANCE = 256  # bytes that an answer counts for besides its body
@@ -153,13 +153,17 @@ class Http2Protocol(Http2Receiver):
         if ends and head.length:
             raise StreamFault(Code.PROTOCOL_ERROR)
         if ends and self.fast and asking is None and (asking := self.answers.meet_head(head)) is not None:
-            if not changes and len(block) <= MAX_KNOWN_BYTES:
-                if len(self._known) >= MAX_KNOWN:
-                    self._known.clear()
-                self._known[block] = asking
+            if not changes:
+                self._keep(block, asking)
             if self._look_up(number, asking):
                 return
         self._begin_request(number, head, ends=ends)
+
+    def _keep(self, block: bytes, asking: Asking) -> None:
+        if len(block) + len(asking.line) + len(asking.log) <= MAX_KNOWN_BYTES:
+            if len(self._known) >= MAX_KNOWN:
+                self._known.clear()
+            self._known[block] = asking
 
     def _read(self, block: bytes) -> tuple[Fields, bool]:
         fields, changes = self._blocks.read(block)

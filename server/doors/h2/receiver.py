@@ -86,7 +86,12 @@ class Http2Receiver(Http2Connection):
 
     def read(self, data: bytes) -> None:
         """Do what the whole frames in `data` say, and keep the rest. Raises `ConnectionFault`."""
-        position, end = self._begin_at(data), len(data)
+        position, end = 0, len(data)
+        if not self._begun:
+            position = self._begin_at(data)
+            if position < 0:
+                self.keep(data)
+                return
         unpack = frames.HEAD.unpack_from
         while end - position >= frames.HEAD_BYTES:
             high, low, kind, flags, number = unpack(data, position)
@@ -114,16 +119,11 @@ class Http2Receiver(Http2Connection):
         self._rest = rest
 
     def _begin_at(self, data: bytes) -> int:
-        """Where the frames begin: behind the preface. Raises `ConnectionFault`."""
-        if self._begun:
-            return 0
-        preface = frames.PREFACE
-        if not preface.startswith(data[: len(preface)]):
+        """Where the frames begin: behind the preface; -1 if not all of that has come. Raises `ConnectionFault`."""
+        if not frames.PREFACE.startswith(data[: len(frames.PREFACE)]):
             raise ConnectionFault(Code.PROTOCOL_ERROR, "the connection does not begin as HTTP/2 does")
-        if len(data) < len(preface):
-            return 0  # which is less than any frame that could be in it needs
-        self._begun = True
-        return len(preface)
+        self._begun = len(data) >= len(frames.PREFACE)
+        return len(frames.PREFACE) if self._begun else -1
 
     def on_frame(self, kind: int, flags: int, number: int, payload: bytes) -> None:
         """Do what a frame says. Raises `ConnectionFault`."""
@@ -252,9 +252,11 @@ class Http2Receiver(Http2Connection):
     def _on_reset(self, _flags: int, number: int, _payload: bytes) -> None:
         if self.numbers.is_idle(number):
             raise ConnectionFault(Code.PROTOCOL_ERROR, f"stream {number} is not open")
-        self.spend(RESET_COST)
         stream = self.streams.get(number)
-        if stream is not None:
+        if stream is None:
+            self.spend(1)
+        else:
+            self.spend(RESET_COST)
             self.forget(stream)
 
     def _on_settings(self, flags: int, _number: int, payload: bytes) -> None:
@@ -302,8 +304,8 @@ class Http2Receiver(Http2Connection):
             if stream is None:
                 raise ConnectionFault(Code.PROTOCOL_ERROR, "a window is widened by nothing")
             raise StreamFault(Code.PROTOCOL_ERROR)
-        if increment < SMALL_INCREMENT:
-            self.spend(1)  # what waits would go out in frames that are mostly head
+        if increment < SMALL_INCREMENT and self.outflow:
+            self.spend(1)  # what waits goes out in frames that are mostly head
         self.outflow.widen(stream, increment)
 
     HANDLERS: ClassVar[dict[int, Callable[..., None]]] = {

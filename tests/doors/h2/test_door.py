@@ -293,8 +293,10 @@ async def test_a_body_that_waits_to_be_asked_for_is_not() -> None:
 
 
 async def test_a_large_file_comes_in_pieces() -> None:
-    async with h2_connected(files={"big.bin": BIG, "a.txt": b"a"}, settings={INITIAL_WINDOW_SIZE: 2**25}) as (_, peer):
-        assert (await peer.get(1, request("/big.bin"))).body == BIG
+    async with h2_connected(
+        files={"big.bin": BIG[: 1 << 22], "a.txt": b"a"}, settings={INITIAL_WINDOW_SIZE: 2**25}
+    ) as (_, peer):
+        assert (await peer.get(1, request("/big.bin"))).body == BIG[: 1 << 22]
         part = await peer.get(3, request("/big.bin", ("range", "bytes=1000000-1000003")))
         assert (part.status, part.body) == (206, b"xxxx")
 
@@ -349,16 +351,18 @@ async def test_a_fault_of_ours_ends_the_stream(caplog: pytest.LogCaptureFixture)
         (lambda n: render_frame(SETTINGS, 0, 0), BUDGET),
         (lambda n: render_frame(0xBB, 0, 0), BUDGET),
         (lambda n: render_frame(2, 0, 1, bytes(5)), BUDGET),
-        (lambda n: render_frame(WINDOW_UPDATE, 0, 0, b"\0\0\0\1"), BUDGET),
+        (lambda n: render_frame(WINDOW_UPDATE, 0, 3, b"\0\0\0\1"), BUDGET),
         (lambda n: render_frame(DATA, 0, 1, b""), BUDGET),
         (lambda n: render_frame(DATA, 8, 1, b"\1\0"), BUDGET),
-        (lambda n: render_frame(RST_STREAM, 0, 1, bytes(4)), BUDGET // RESET_COST),
-        (lambda n: render_frame(HEADERS, 5, 2 * n + 3, b"\x82"), BUDGET // RESET_COST),
+        (lambda n: render_frame(RST_STREAM, 0, 1, bytes(4)), BUDGET),
+        (lambda n: render_frame(HEADERS, 5, 2 * n + 5, b"\x82"), BUDGET // RESET_COST),
     ],
     ids=["PING", "SETTINGS", "unknown", "PRIORITY", "WINDOW_UPDATE", "empty DATA", "padding", "resets", "malformed"],
 )
 async def test_floods_end_the_connection(frames: object, most: int, peer: H2Peer) -> None:
     peer.ask(1, request("/", method="POST"), ends=False)
+    peer.ask(3, request("/cached.bin"))
+    await peer.seek(DATA, 3)
     peer.send(b"".join(frames(number) for number in range(most + 2)))  # type: ignore[operator]
     assert await peer.ended() == Code.ENHANCE_YOUR_CALM
 
@@ -369,6 +373,13 @@ async def test_rapid_resets_end_the_connection(peer: H2Peer) -> None:
         peer.frame(HEADERS, END_HEADERS | END_STREAM, stream, block)
         peer.send(render_reset(stream, Code.CANCEL))
     assert await peer.ended() == Code.ENHANCE_YOUR_CALM
+
+
+async def test_small_steps_of_windows_that_nobody_waits_for(peer: H2Peer) -> None:
+    for number in range(3):
+        assert (await peer.get(2 * number + 1)).body == b"0123456789"
+        peer.send(render_frame(WINDOW_UPDATE, 0, 0, b"\0\0\0\1") * BUDGET)
+    assert (await peer.get(7)).status == 200
 
 
 async def test_header_blocks_without_end(peer: H2Peer) -> None:
