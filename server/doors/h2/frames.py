@@ -123,15 +123,19 @@ def read_settings(flags: int, payload: bytes) -> Iterator[tuple[int, int]]:
         yield setting, value
 
 
+def render_head(kind: int, flags: int, stream: int, length: int) -> bytes:
+    """The head of a frame."""
+    return HEAD.pack(length >> 16, length & 0xFFFF, kind, flags, stream)
+
+
 def render_start(kind: int, flags: int, length: int) -> bytes:
     """The head of a frame up to its stream's number, which takes four bytes more."""
-    return HEAD.pack(length >> 16, length & 0xFFFF, kind, flags, 0)[:-4]
+    return render_head(kind, flags, 0, length)[:-4]
 
 
-def render_frame(kind: int, flags: int, stream: int, payload: bytes | memoryview = b"") -> bytes:
+def render_frame(kind: int, flags: int, stream: int, payload: bytes = b"") -> bytes:
     """A whole frame."""
-    length = len(payload)
-    return HEAD.pack(length >> 16, length & 0xFFFF, kind, flags, stream) + bytes(payload)
+    return render_head(kind, flags, stream, len(payload)) + payload
 
 
 def render_headers(stream: int, block: bytes, *, ends: bool) -> list[bytes]:

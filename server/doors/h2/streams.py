@@ -16,7 +16,7 @@ from server.doors.h2.frames import (
     Code,
     ConnectionFault,
     StreamFault,
-    render_frame,
+    render_head,
 )
 from storage.models import HostedSite
 
@@ -111,7 +111,8 @@ class Outflow:
         last = stream.ends and not stream.unsent
         if not size and not last:
             return []
-        return [render_frame(DATA, END_STREAM if last else 0, stream.number, piece)]
+        # Apart, so that the content is not copied before all is put together.
+        return [render_head(DATA, END_STREAM if last else 0, stream.number, size), piece]
 
 
 class Numbers:
