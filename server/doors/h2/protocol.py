@@ -77,7 +77,7 @@ class Http2Protocol(Http2Receiver):
             self._known.clear()
 
     def read(self, data: bytes) -> None:
-        self._now = self.idle_since = self.loop.time()
+        self._now = self.loop.time()
         self._revision = self.edge.revision
         super().read(data)
 
@@ -94,6 +94,7 @@ class Http2Protocol(Http2Receiver):
             or sender is not self._sender
             or asking.etag is not None
             or sender.revision != self._revision
+            or self.last
             or not self._reply(place, answer, answer.log, asking.log)  # type: ignore[arg-type]  # they are of this door
         ):
             return False
@@ -121,9 +122,9 @@ class Http2Protocol(Http2Receiver):
 
     def _note(self, answer: FramedAnswer, log: bytes, sender_log: bytes) -> None:
         """It is given now: make it one of this second."""
-        now = self._now
+        self.idle_since = now = self._now
         moment = self.journal.moment
-        if now >= moment.until:
+        if not moment.begin <= now < moment.until:
             moment = self.journal.tick(self.loop, now)
         if answer.moment is not moment:
             answer.renew(moment)
@@ -182,8 +183,8 @@ class Http2Protocol(Http2Receiver):
     def _begin_request(self, number: int, head: RequestHead, *, ends: bool) -> None:
         """A request that takes more than a look-up. Its answer does not depend on its body, but is given when that has
         come, unless it is long, or waits to be asked for (RFC 9110 §10.1.1)."""
-        now = self.loop.time()
-        stream = Stream(number, now, self.outflow.first_window, reading=not ends, head=head)
+        self.idle_since = self._now
+        stream = Stream(number, self._now, self.outflow.first_window, reading=not ends, head=head)
         self.streams[number] = stream
         if ends or head.expects_continue or (head.length or 0) > MAX_DRAIN_BYTES:
             self.answer(stream)

@@ -526,6 +526,36 @@ async def test_a_server_that_stops_lets_requests_come_in(monkeypatch: pytest.Mon
         assert all(frame.stream != 5 for frame in peer.seen)
 
 
+async def test_no_stream_is_served_behind_the_last() -> None:
+    async with h2_connected() as (_, peer):
+        for stream in (1, 3, 5):
+            await peer.get(stream)
+        [door] = find([])
+        peer.ask(7, request("/", method="POST"), ends=False)  # so that it stays open
+        await until(lambda: 7 in door.streams)
+        door.site_gone(frozenset())
+        last = await peer.seek(GOAWAY)
+        assert last.payload[:4] == b"\0\0\0\7"
+        peer.ask(9)  # which is known by its block
+        peer.ask(11, request("/docs"))
+        peer.frame(DATA, END_STREAM, 7)
+        assert (await peer.response(7)).status == 405
+        assert await peer.ended() is None
+
+
+async def test_pings_do_not_keep_a_connection() -> None:
+    async with h2_connected({**DEADLINES, Phase.IDLE: 0.2, Phase.READING: SHORT}) as (_, peer):
+        assert (await peer.get(1)).status == 200
+        end = peer.loop.time() + 1
+        code = None
+        while code is None and peer.loop.time() < end:
+            peer.frame(PING, 0, 0, bytes(8))
+            answered = await peer.next()
+            code = answered.code if answered.kind == GOAWAY else None
+            await peer.until(peer.loop.time() + 0.01)
+        assert code == Code.NO_ERROR
+
+
 async def gone(hosting: Hosting, *ids: str) -> None:
     for site_id in ids:
         await hosting.metadata.delete_site(site_id)
