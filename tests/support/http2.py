@@ -109,6 +109,12 @@ class H2Peer(Peer):
             if frame.kind == frames.HEADERS:
                 self.decoder.decode(frame.payload, raw=True)
 
+    async def seek_any(self, kind: int) -> Frame:
+        """The next frame of that kind."""
+        while (frame := await self.next()).kind != kind:
+            pass
+        return frame
+
     async def response(self, stream: int) -> Answer:
         """What comes back on a stream up to its end; nothing else has to come on others meanwhile."""
         answer, block = None, b""

@@ -36,10 +36,12 @@ class Call:
         self._told = False
         self._complete = False
 
-    async def run(self, app: ASGIApp, scope: Scope) -> None:
-        """Until the answer has been given, or is no longer wanted: then it is cancelled."""
+    async def run(self, app: ASGIApp, scope: Scope, turns: asyncio.Semaphore) -> None:
+        """Until the answer has been given, or is no longer wanted: then it is cancelled. It waits for one of `turns`,
+        because each call may hold a piece of a file that its visitor has no room for."""
         try:
-            await app(scope, self._receive, self._take)
+            async with turns:
+                await app(scope, self._receive, self._take)
         except Exception:
             logger.exception("an answer could not be given")
         if not self._complete:

@@ -10,6 +10,7 @@ What it says is what the other doors would say, in frames. All requests of one r
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Mapping
 from dataclasses import replace
 
@@ -35,6 +36,7 @@ from server.edge.response import Response
 from server.edge.visits import VISIT
 from storage.models import HostedSite
 
+MAX_CALLS = 16  # at a time, of a connection's streams
 MAX_KNOWN = 32  # header blocks of a connection
 MAX_KNOWN_BYTES = 2048  # of each, with what it says
 TABLE_BYTES = 4096  # that a peer has for our dynamic table unless it says otherwise
@@ -61,6 +63,7 @@ class Http2Protocol(Http2Receiver):
         self._blocks = BlockReader()
         self._known: dict[bytes, Asking] = {}  # blocks that have come since the dynamic table is as it is
         self._sender: Sender = NOBODY  # of the last request
+        self._turns: asyncio.Semaphore | None = None  # of answers that take a task
         self._room = ROOM_BYTES
         self._now, self._revision = self.idle_since, -1  # as of the last read
         self._gives_up_table = False  # the next block begins by saying that there is no dynamic table
@@ -282,12 +285,14 @@ class Http2Protocol(Http2Receiver):
             stream.site = site
             self._note_visit(site)
 
+        if self._turns is None:
+            self._turns = asyncio.Semaphore(MAX_CALLS)
         extensions: dict[str, object] = {TARGET: head.target, VISIT: visit}
         if self._server_name is not None:
             extensions[EXTENSION] = self._server_name
         call = Call(stream, self._start_call, self._go_on, self._end_call)
         scope = make_scope(head.method, head.target, head.headers, extensions, **self._place)
-        stream.task = self.loop.create_task(call.run(self._app, scope))
+        stream.task = self.loop.create_task(call.run(self._app, scope, self._turns))
         self._tasks.add(stream.task)
         stream.task.add_done_callback(self._tasks.discard)
 

@@ -24,7 +24,7 @@ from server.doors.h2.frames import (
     render_frame,
     render_reset,
 )
-from server.doors.h2.protocol import MAX_KNOWN, Http2Protocol
+from server.doors.h2.protocol import MAX_CALLS, MAX_KNOWN, Http2Protocol
 from server.doors.h2.receiver import BUDGET, MAX_CONTINUATIONS, RESET_COST
 from server.doors.head import MAX_DRAIN_BYTES, MAX_HEADER_LINES
 from server.doors.journal import Journal, Tally
@@ -325,6 +325,25 @@ async def test_who_leaves_ends_the_reading() -> None:
         await peer.close()
         await until(task.done)
         assert door.streams == {}
+
+
+async def test_answers_that_take_a_task_take_turns(called: list[bytes]) -> None:
+    files = {"big.bin": BIG[: 1 << 22], "a.txt": b"a"}
+    async with h2_connected(settings={INITIAL_WINDOW_SIZE: 0}, files=files) as (_, peer):
+        streams = range(1, 2 * MAX_CALLS + 7, 2)
+        for stream in streams:
+            peer.ask(stream, request(f"/big.bin?{stream}"))
+        for _ in range(MAX_CALLS):
+            await peer.seek_any(HEADERS)
+        peer.ask(2 * MAX_CALLS + 7)  # which is in memory
+        await peer.seek(HEADERS, 2 * MAX_CALLS + 7)
+        assert len(called) == len(streams)
+        assert {frame.stream for frame in peer.seen if frame.kind == HEADERS} == {
+            *streams[:MAX_CALLS],
+            2 * MAX_CALLS + 7,
+        }
+        peer.send(render_reset(1, Code.CANCEL))
+        await peer.seek(HEADERS, streams[MAX_CALLS])
 
 
 async def test_a_fault_of_ours_ends_the_stream(caplog: pytest.LogCaptureFixture) -> None:
