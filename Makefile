@@ -5,7 +5,7 @@ BIN := .venv/bin
 STAMP := .venv/.installed
 
 # No clock, no files, no network: nothing that a test could not reach, so every branch is tested.
-PURE := server/doors/head.py,server/doors/log_format.py,server/edge/codings.py,server/edge/conditions.py,server/edge/digests.py,server/edge/header_rules.py,server/edge/hosts.py,server/edge/media_types.py,server/edge/paths.py,server/edge/path_index.py,server/edge/patterns.py,server/edge/preview_access.py,server/edge/preview_hosts.py,server/edge/redirect_checks.py,server/edge/redirect_index.py,server/edge/redirect_rules.py,server/edge/redirects.py,server/edge/request.py,server/edge/response.py,server/edge/rule_lines.py,server/edge/visitor.py,server/edge/widgets.py
+PURE := server/doors/h2/fields.py,server/doors/h2/frames.py,server/doors/h2/hpack.py,server/doors/head.py,server/doors/log_format.py,server/edge/codings.py,server/edge/conditions.py,server/edge/digests.py,server/edge/header_rules.py,server/edge/hosts.py,server/edge/media_types.py,server/edge/paths.py,server/edge/path_index.py,server/edge/patterns.py,server/edge/preview_access.py,server/edge/preview_hosts.py,server/edge/redirect_checks.py,server/edge/redirect_index.py,server/edge/redirect_rules.py,server/edge/redirects.py,server/edge/request.py,server/edge/response.py,server/edge/rule_lines.py,server/edge/visitor.py,server/edge/widgets.py
 
 .DEFAULT_GOAL := help
 .PHONY: help setup demo serve test check bench bench-deps bench-smoke clean

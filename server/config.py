@@ -140,7 +140,8 @@ class Settings(BaseSettings):
         description="postgresql://… for PostgreSQL; unset: SQLite in the data directory.",
     )
     http_server: Literal["uvicorn", "hypercorn"] = Field(
-        default="uvicorn", description="What answers visitors: uvicorn is hardened, hypercorn speaks HTTP/2 over TLS."
+        default="uvicorn",
+        description="What answers visitors: uvicorn with protocols of our own, hardened, or hypercorn, which is not.",
     )
     tls_cert: Path | None = Field(
         default=None,

@@ -1,5 +1,5 @@
-"""ASGI servers, set up for us: uvicorn with our protocol, hardened, for the edge; uvicorn as it is for the control API;
-and, elsewhere, hypercorn for an edge that asks for it."""
+"""ASGI servers, set up for us: uvicorn with our protocols, hardened, for the edge; uvicorn as it is for the control
+API; and, elsewhere, hypercorn for an edge that asks for it."""
 
 from __future__ import annotations
 
@@ -17,11 +17,12 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResp
 
 from server.doors.asgi import create_app
 from server.doors.fast import fast_protocol_for
+from server.doors.h2.protocol import http2_protocol_for
 from server.doors.handshakes import Handshakes
-from server.doors.http1 import LAST_CALL_SECONDS, EdgeProtocol, protocol_for
+from server.doors.http1 import EdgeProtocol, protocol_for
 from server.doors.journal import Journal
 from server.doors.open_files import OpenFiles
-from server.doors.phases import DEADLINES, Phase
+from server.doors.phases import DEADLINES, LAST_CALL_SECONDS, Phase
 from server.doors.tls_transport import TlsTransport
 from server.edge.edge import Edge
 
@@ -151,14 +152,16 @@ def edge_server(
     fast: bool = True,
     wrap: Callable[[ASGIApp], ASGIApp] = lambda app: app,
 ) -> Uvicorn:
-    """The hardened listener: uvicorn with our protocol, which sets its own limits and deadlines. `fast`: with the fast
-    door before the ASGI door; the other, which is wrapped in `wrap`, then gets what the first leaves."""
+    """The hardened listener: uvicorn with our protocols, which set their own limits and deadlines. `fast`: these answer
+    what they can before the ASGI door; that, wrapped in `wrap`, then gets what they leave."""
     journal = Journal(edge.clock) if journal is None else journal
     files = OpenFiles(edge.open_file)
+    http2 = http2_protocol_for(edge, journal, deadlines, fast=fast)
     if fast:
-        protocol: type[EdgeProtocol] = fast_protocol_for(edge, journal, files, deadlines, encrypted=tls is not None)
+        encrypted = tls is not None
+        protocol: type[EdgeProtocol] = fast_protocol_for(edge, journal, files, http2, deadlines, encrypted=encrypted)
     else:
-        protocol = protocol_for(edge, journal, deadlines)
+        protocol = protocol_for(edge, journal, http2, deadlines)
     app = wrap(create_app(edge, journal))
     if tls is None:
         return Uvicorn(_uvicorn_config(app, http=protocol, date_header=False), close=files.close)

@@ -187,8 +187,7 @@ def tls_context(settings: Settings) -> SSLContext | None:
     """What visitors' connections are encrypted by, None where they are not. Raises `TlsError`."""
     if settings.tls_cert is None or settings.tls_key is None:
         return None
-    protocols = ("h2", "http/1.1") if settings.http_server == "hypercorn" else ("http/1.1",)
-    return create_context(settings.tls_cert, settings.tls_key, protocols)
+    return create_context(settings.tls_cert, settings.tls_key, ("h2", "http/1.1"))
 
 
 class Here:

@@ -33,7 +33,14 @@ _PURE_EDGE = """
     codings conditions digests header_rules hosts media_types path_index paths patterns preview_access preview_hosts
     redirect_checks redirect_index redirect_rules redirects request response rule_lines visitor widgets
 """
-PURE = ("server.doors.head", "server.doors.log_format", *(f"server.edge.{name}" for name in _PURE_EDGE.split()))
+PURE = (
+    "server.doors.h2.fields",
+    "server.doors.h2.frames",
+    "server.doors.h2.hpack",
+    "server.doors.head",
+    "server.doors.log_format",
+    *(f"server.edge.{name}" for name in _PURE_EDGE.split()),
+)
 IMPURE = frozenset(
     {
         "asyncio",
@@ -69,6 +76,7 @@ LIBRARIES = {
     "httpx": ("server.cli.transport", "server.revocation"),
     "hypercorn": ("server.listener_hypercorn", "server.doors"),
     "idna": ("server.edge.hosts",),
+    "jh2": ("server.doors.h2.hpack",),
     "jwt": ("server.control.tokens",),
     "limits": ("server.control.rates",),
     "publicsuffixlist": ("server.edge.hosts",),
@@ -83,6 +91,7 @@ LIBRARIES = {
         "server.control",
         "server.doors.asgi",
         "server.listener_hypercorn",
+        "server.doors.h2.calls",
         "server.listeners",
         "server.reloading",
     ),
@@ -90,7 +99,7 @@ LIBRARIES = {
     "typer": ("server.cli",),
     "watchfiles": ("server.dev",),
     "yaml": ("server.control.forms",),
-    "uvicorn": ("server.doors.http1", "server.listeners"),
+    "uvicorn": ("server.doors.http1", "server.doors.seam", "server.listeners"),
     "uvloop": ("server.worker",),
 }
 

@@ -117,8 +117,6 @@ def serving(place: Place, control: Control, *, workers: int = 1) -> Iterator[Ser
     command += ["--workers", str(workers)]
     if place.setting.tls:
         command += ["--tls-cert", str(place.certificate.chain), "--tls-key", str(place.certificate.key)]
-    if place.setting.http2:
-        command += ["--http-server", "hypercorn"]
     log = place.directory / "output.log"
     with running(command, place.core, log=log, environment={"SPACELANE_ROOT_KEY": KEY}) as server:
         deadline = time.monotonic() + START_SECONDS

@@ -64,7 +64,7 @@ DatabaseUrl: TypeAlias = Annotated[
 HttpServer: TypeAlias = Annotated[
     str | None,
     typer.Option(
-        "--http-server", metavar="NAME", help="uvicorn, hardened, or hypercorn, for HTTP/2 over TLS. Default: uvicorn."
+        "--http-server", metavar="NAME", help="uvicorn, hardened, or hypercorn, which is not. Default: uvicorn."
     ),
 ]
 TlsCert: TypeAlias = Annotated[

@@ -42,7 +42,7 @@ SENDER_OVERHEAD = 700  # with what is left of a table that was given up
 MAX_LINE_BYTES = len(b"GET  HTTP/1.1") + MAX_TARGET_BYTES  # a longer one is refused
 
 # A line whose path has nothing to decode; and its query.
-_PLAIN_LINE = re.compile(rb"GET (/[A-Za-z0-9/._~!$&'()*+,;=:@-]*+)(\?[!\"$-~]*+)?+ HTTP/1\.1")
+_PLAIN_LINE = re.compile(rb"GET (/[A-Za-z0-9/._~!$&'()*+,;=:@-]*+)(\?[!\"$-~]*+)?+ HTTP/(?:1\.1|2\.0)")
 
 _TEXT = bytes(range(0x20, 0x7F))  # in the value of a field that is taken as it is
 
@@ -154,10 +154,14 @@ def _cut(lines: bytes, mark: bytes) -> tuple[bytes, bytes | None]:
 
 
 class Answers:
-    """One worker's manners, senders and tables."""
+    """One worker's manners, senders and tables, for one version of HTTP."""
+
+    protocol = "HTTP/1.1"
+    answer: type[Answer] = Answer
 
     def __init__(self, edge: Edge, journal: Journal, *, sends_files: bool = True) -> None:
         """`sends_files`: whoever answers from the tables can send a body from its file."""
+        self._plain_line = b"GET %%b %b" % self.protocol.encode("ascii")
         self.edge = edge
         self.journal = journal
         self._sends_files = sends_files
@@ -201,13 +205,13 @@ class Answers:
         if authority is None:
             return None
         authority = authority.strip(b" \t")
-        sender = self._find_sender(authority, manner)
+        sender = self.find_sender(authority, manner)
         if sender is None:
             return None
         log = self.journal.format.sender(authority, referer.strip(b" \t"), user_agent.strip(b" \t"))
         return manner, sender, log
 
-    def _find_sender(self, authority: bytes, manner: Manner) -> Sender | None:
+    def find_sender(self, authority: bytes, manner: Manner) -> Sender | None:
         """Whoever asks this host (as sent) in this manner; None if the host is not known here yet."""
         revision = self.edge.revision
         if revision != self._revision:
@@ -239,7 +243,7 @@ class Answers:
             return None
         path, query = found.groups()
         if query is not None:
-            answer = table.answers.get(b"GET %b HTTP/1.1" % path)
+            answer = table.answers.get(self._plain_line % path)
             if answer is not None:
                 return None if answer.repeats_query else answer
         text = path.decode("ascii")
@@ -282,7 +286,7 @@ class Answers:
         if request.method not in ("GET", "HEAD") or len(request.path) > MAX_PATH_CHARACTERS:
             return
         table = self._table(site, request.accept_encoding, origin)
-        line = f"{request.method} {request.path} HTTP/1.1".encode("ascii")
+        line = f"{request.method} {request.path} {self.protocol}".encode("ascii")
         if line in table.answers:
             return
         path = decode_path(request.path)
@@ -325,7 +329,8 @@ class Answers:
         method, target, protocol = line.split(b" ")
         log_format, site_id = self.journal.format, table.site.id
         around = log_format.around(method, protocol, response.status, response.size, site_id.encode("ascii"))
-        return Answer(entry, stored, response, around[0] + log_format.target(target) + around[1], around, site_id)
+        log = around[0] + log_format.target(target) + around[1]
+        return self.answer(entry, stored, response, log, around, site_id)
 
     def _table(self, site: HostedSite, accept_encoding: str | None, origin: str | None) -> Table:
         return self._tables_of(origin).of(site, accept_encoding, origin)

@@ -22,6 +22,7 @@ from server.doors.http1 import render_head
 from server.doors.journal import Asked, Journal
 from server.doors.open_files import OpenFile, OpenFiles
 from server.doors.phases import DEADLINES, Phase
+from server.doors.seam import Successor
 from server.doors.sending import Sending, SendingProtocol, span_of
 from server.doors.tables import SMALL_BODY_BYTES, Answer
 from server.edge.conditions import finish
@@ -307,11 +308,12 @@ def fast_protocol_for(
     edge: Edge,
     journal: Journal,
     files: OpenFiles,
+    http2: type[Successor],
     deadlines: Mapping[Phase, float] = DEADLINES,
     *,
     encrypted: bool = False,
 ) -> type[FastProtocol]:
     """The protocol class that answers from `edge`: uvicorn makes one for each connection."""
     answers = Answers(edge, journal, sends_files=not encrypted)
-    attributes = {"edge": edge, "deadlines": deadlines, "journal": journal, "answers": answers, "files": files}
-    return type("BoundFastProtocol", (FastProtocol,), attributes)
+    attributes = {"edge": edge, "deadlines": deadlines, "journal": journal, "http2": http2}
+    return type("BoundFastProtocol", (FastProtocol,), {**attributes, "answers": answers, "files": files})

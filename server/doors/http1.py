@@ -20,76 +20,54 @@ pinned.
 from __future__ import annotations
 
 import asyncio
-import socket
-import struct
 from collections.abc import Collection, Mapping
-from contextlib import suppress
 from dataclasses import replace
-from typing import Any
 
-from uvicorn import Config
-from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
-from uvicorn.server import ServerState
+from uvicorn.protocols.http.httptools_impl import STATUS_LINE
 
-from server.doors import asgi, tls
+from server.doors import asgi, phases, tls
+from server.doors.h2.frames import PREFACE
 from server.doors.head import Head, find_head_end, glimpse, parse_head
 from server.doors.journal import Asked, Journal
-from server.doors.phases import DEADLINES, Phase
-from server.doors.seam import LastAnswer, ReadHead
+from server.doors.phases import DEADLINES, LAST_CALL_SECONDS, MAX_DISCARDED_BYTES, Phase, drop, end_writing
+from server.doors.seam import LastAnswer, LateProtocol, ReadHead, Successor
 from server.edge.edge import Edge
 from server.edge.request import Refusal, split_target
 from server.edge.response import Response
 from server.edge.visits import VISIT
 from storage.models import HostedSite
 
-GONE_SECONDS = 2.0  # for the answer under way, when its site is deleted
-LAST_CALL_SECONDS = 1.0  # for a request on its way when the server stops; its answer says that it is the last
 MAX_PIPELINED_BYTES = 64 * 1024  # kept behind a message that is being answered
-MAX_DISCARDED_BYTES = 1024 * 1024  # read and thrown away so that a last answer is not lost to a reset
 
 
-class EdgeProtocol(HttpToolsProtocol):
+class EdgeProtocol(LateProtocol):
     """One connection. What it answers from is set by `protocol_for`."""
 
     # Not in the instance's dictionary, which uvicorn fills up to where dictionaries cease to share their keys: that
     # would take 1.5 KB more for each connection.
     __slots__ = (
         "_buffer", "_cutting", "_deadline", "_discarded", "_due", "_had_empty_line", "_half_closed", "_head", "_last",
-        "_peer", "_phase", "_reading_paused", "_seen", "_server_name", "_site", "_timer", "_unsent", "_writing_paused",
+        "_peer", "_phase", "_reading_paused", "_seen", "_server_name", "_site", "_timer", "_unsent",
     )  # fmt: skip
 
     edge: Edge
     journal: Journal
     deadlines: Mapping[Phase, float]
-
-    def __init__(
-        self,
-        config: Config,
-        server_state: ServerState,
-        app_state: dict[str, Any],
-        _loop: asyncio.AbstractEventLoop | None = None,
-    ) -> None:
-        self.config = config
-        self.server_state = server_state
-        self.app_state = app_state
-        self.connections = server_state.connections
-        self.loop = _loop or asyncio.get_running_loop()
-        self.flow = None  # type: ignore[assignment]  # until uvicorn is awake
-        self.cycle = None  # type: ignore[assignment]
+    http2: type[Successor]
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         self.connections.add(self)
         self.transport = transport
         address = transport.get_extra_info("peername")
         self._peer = self.journal.format.peer(address[0] if address else "")
-        self._server_name: str | None = getattr(transport.get_extra_info("ssl_object"), "server_name", None)
+        self._server_name: str | None = None  # that the handshake was for
         self._buffer = bytearray()
         self._seen = 0  # of _buffer, without the end of a head
         self._head: Head | None = None  # read, its body not yet
         self._had_empty_line = False  # before the request line of the message under way
         self._half_closed = False  # the client sends nothing more
         self._last = False  # the next answer is the last: the server stops
-        self._reading_paused = self._writing_paused = False
+        self._reading_paused = False
         self._discarded = 0
         self._unsent = 0
         self._timer: asyncio.TimerHandle | None = None
@@ -98,6 +76,11 @@ class EdgeProtocol(HttpToolsProtocol):
         self._site: HostedSite | None = None  # that the last request was for
         self._phase = Phase.IDLE
         self._set_deadline(self.loop.time() + self.deadlines[Phase.IDLE])
+        ssl_object = transport.get_extra_info("ssl_object")
+        if ssl_object is not None:
+            self._server_name = getattr(ssl_object, "server_name", None)
+            if ssl_object.selected_alpn_protocol() == "h2":
+                self._hand_over()
 
     def connection_lost(self, exc: Exception | None) -> None:
         if self._timer is not None:
@@ -109,15 +92,6 @@ class EdgeProtocol(HttpToolsProtocol):
             self.connections.discard(self)
         else:
             super().connection_lost(exc)
-
-    def _wake(self) -> None:
-        """Make what uvicorn keeps for a connection that it is to answer on."""
-        transport = self.transport
-        super().__init__(self.config, self.server_state, self.app_state, self.loop)
-        super().connection_made(transport)
-        self.parser = None  # type: ignore[assignment]  # uvicorn's own is never asked, takes 0.9 KB, and refers to us
-        if self._writing_paused:
-            self.flow.pause_writing()
 
     def _pause_reading(self) -> None:
         if not self._reading_paused:
@@ -163,7 +137,10 @@ class EdgeProtocol(HttpToolsProtocol):
             while self._serve_next():
                 pass
         except Refusal as refusal:
-            self._refuse(refusal)
+            if self._may_be_http2:
+                self._meet_http2()
+            else:
+                self._refuse(refusal)
             return
         if self._phase in (Phase.IDLE, Phase.FLUSHING) and (self._buffer or self._head is not None):
             self._enter(Phase.READING)
@@ -197,6 +174,30 @@ class EdgeProtocol(HttpToolsProtocol):
             # The answer does not depend on the body: say it now rather than have the body sent (RFC 9110 §10.1.1).
             self._serve(head, keep_alive=False)
         return False
+
+    # HTTP/2
+
+    @property
+    def _may_be_http2(self) -> bool:
+        """Whether all that has come is the beginning of a connection whose client knows that we speak it (RFC 9113
+        §3.3). HTTP/1.1 refuses that, so finding out costs nobody anything."""
+        begins = self._head is None and self._buffer and PREFACE.startswith(bytes(self._buffer[: len(PREFACE)]))
+        return bool(begins) and self.cycle is None and self._site is None and not self._unsent
+
+    def _meet_http2(self) -> None:
+        if len(self._buffer) >= len(PREFACE):
+            self._hand_over(bytes(self._buffer))
+        else:
+            self._seen = 0
+            self._enter(Phase.READING)
+
+    def _hand_over(self, data: bytes = b"") -> None:
+        """Leave the connection to the other protocol."""
+        if self._timer is not None:
+            self._timer.cancel()
+        self._wake()  # for what it knows of the client
+        self.connections.discard(self)
+        self.http2(self).begin(data)
 
     # Serving
 
@@ -288,7 +289,7 @@ class EdgeProtocol(HttpToolsProtocol):
         """End at once; what is being answered has a moment to finish, and all the time it needs if it is of a site
         that stays."""
         if self._cutting is None and self._site is not None and self._site.domain in domains:
-            self._cutting = self.loop.call_later(GONE_SECONDS, self._drop)
+            self._cutting = self.loop.call_later(phases.GONE_SECONDS, self._drop)
         if not self._busy and not self._buffer:
             self.transport.close()
         elif not self._last:
@@ -303,11 +304,7 @@ class EdgeProtocol(HttpToolsProtocol):
         self._unsent = self.transport.get_write_buffer_size()
         self._enter(Phase.CLOSING)
         self._resume_reading()
-        with suppress(OSError):  # the client may have reset the connection just now
-            if self.transport.can_write_eof():
-                self.transport.write_eof()
-                return
-        self.transport.close()
+        end_writing(self.transport)
 
     # Deadlines
 
@@ -373,15 +370,14 @@ class EdgeProtocol(HttpToolsProtocol):
         return self.transport.get_write_buffer_size()
 
     def _drop(self) -> None:
-        """End the connection by a reset, so that the kernel does not go on holding what the client never takes."""
-        sock = self.transport.get_extra_info("socket")
-        sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-        self.transport.abort()
+        drop(self.transport)
 
 
-def protocol_for(edge: Edge, journal: Journal, deadlines: Mapping[Phase, float] = DEADLINES) -> type[EdgeProtocol]:
+def protocol_for(
+    edge: Edge, journal: Journal, http2: type[Successor], deadlines: Mapping[Phase, float] = DEADLINES
+) -> type[EdgeProtocol]:
     """The protocol class that answers from `edge`: uvicorn makes one for each connection."""
-    attributes = {"edge": edge, "deadlines": deadlines, "journal": journal}
+    attributes = {"edge": edge, "deadlines": deadlines, "journal": journal, "http2": http2}
     return type("BoundEdgeProtocol", (EdgeProtocol,), attributes)
 
 

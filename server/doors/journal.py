@@ -60,20 +60,23 @@ class Asked:
                 host = value
         if authority is not None:
             host = authority.encode("latin-1")
-        return cls(method, target, b"HTTP/" + version.encode("ascii"), host, referer, user_agent)
+        # ASGI has no minor version beside 2; logs are read by what knows those of other servers, which write one.
+        protocol = b"HTTP/2.0" if version == "2" else b"HTTP/" + version.encode("ascii")
+        return cls(method, target, protocol, host, referer, user_agent)
 
 
 class Moment:
     """The second that it is, in the words of answers and of the log."""
 
-    __slots__ = ("begin", "date", "log", "until")
+    __slots__ = ("begin", "date", "http_date", "log", "until")
 
     def __init__(self, now: float, wall: float, log_format: LogFormat) -> None:
         """`now` by the loop's clock, `wall` in seconds since the epoch. It lasts up to `until`, by the loop's clock."""
         second = int(wall)
         self.begin = now - (wall - second)
         self.until = self.begin + 1
-        self.date = b"date: %b\r\n" % http_date(second)
+        self.http_date = http_date(second)
+        self.date = b"date: %b\r\n" % self.http_date
         self.log = log_format.second(second)
 
 

@@ -1,13 +1,21 @@
-"""What a connection of HTTP/1.1 is doing, and for how long it may."""
+"""How long a connection may take for what, and how it ends, whatever version of HTTP it speaks."""
 
 from __future__ import annotations
 
+import asyncio
+import socket
+import struct
 from collections.abc import Mapping
+from contextlib import suppress
 from enum import Enum
+
+GONE_SECONDS = 2.0  # for the answer under way, when its site is deleted
+LAST_CALL_SECONDS = 1.0  # for a request on its way when the server stops; its answer says that it is the last
+MAX_DISCARDED_BYTES = 1024 * 1024  # read and thrown away so that a last answer is not lost to a reset
 
 
 class Phase(Enum):
-    """Where a connection is; see `server.doors.http1`."""
+    """Where a connection is; `server.doors.http1` and `server.doors.h2.connection` say what is when."""
 
     IDLE = 1
     READING = 2
@@ -25,3 +33,19 @@ DEADLINES: Mapping[Phase, float] = {  # seconds
     Phase.FLUSHING: 30.0,  # likewise
     Phase.CLOSING: 2.0,  # for the client to close; as WRITING while there is something unsent
 }
+
+
+def end_writing(transport: asyncio.Transport) -> None:
+    """Say that nothing more will come, and let the client take what has; where that cannot be said, close."""
+    with suppress(OSError):  # the client may have reset the connection just now
+        if transport.can_write_eof():
+            transport.write_eof()
+            return
+    transport.close()
+
+
+def drop(transport: asyncio.Transport) -> None:
+    """End the connection by a reset, so that the kernel does not go on holding what the client never takes."""
+    sock = transport.get_extra_info("socket")
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    transport.abort()

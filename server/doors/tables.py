@@ -55,7 +55,7 @@ class Answer:
         it, `around` what that has before and behind the target."""
         self.entry = entry
         self.stored = stored
-        self.head = render_head(response)
+        self.head = self._render_head(response)
         self.body = response.body  # `Parts`, of which there is one, where it is a file
         self.log = log
         self.around = around
@@ -66,6 +66,10 @@ class Answer:
         self.moment: Moment | None = None
         self._part_head: tuple[bytes, bytes] | None = None
         self.whole = b""  # of this moment; without the body if that is large, which is then written behind it
+
+    def _render_head(self, response: Response) -> bytes:
+        """All of the head but the time."""
+        return render_head(response)
 
     def renew(self, moment: Moment) -> None:
         """Make it one of this second."""

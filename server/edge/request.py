@@ -105,7 +105,8 @@ def read_request(
     headers: Iterable[tuple[bytes, bytes]],
     server_name: str | None = None,
 ) -> Request:
-    """The request of a head; header names in lower case, `version` such as "1.1". Raises `Refusal` (400, 414)."""
+    """The request of a head; header names in lower case, `version` as in ASGI's scope ("1.0", "1.1", "2"). In HTTP/2
+    Host stands for :authority too. Raises `Refusal` (400, 414)."""
     authority, path, query = split_target(target)
     if path == b"*" and method in ("GET", "HEAD"):
         raise Refusal(400, f'the target "*" is not for {method}')
@@ -118,8 +119,9 @@ def read_request(
             text = value.decode("latin-1").strip(" \t")
             comma = "; " if field == "cookie" else ", "  # RFC 9113 §8.2.3: HTTP/2 splits cookies
             fields[field] = f"{fields[field]}{comma}{text}" if field in fields else text
-    # RFC 9112 §3.2: HTTP/1.1 has to name one host, even beside an absolute-form target, which then replaces it.
-    if len(hosts) > 1 or (not hosts and version == "1.1"):
+    # RFC 9112 §3.2: HTTP/1.1 has to name one host, even beside an absolute-form target, which then replaces it. So does
+    # HTTP/2 (RFC 9113 §8.3.1).
+    if len(hosts) > 1 or (not hosts and version != "1.0"):
         raise Refusal(400, "the request has to have one Host header")
     if authority is None and hosts:
         authority = hosts[0]

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from server.doors import http1
+from server.doors import phases
 from storage.models import SitePatch
 from tests.support.connections import Peer, protocols, until, until_all_are_closed, until_unconnected
 from tests.support.hosting import Hosting, file_hosting, memory_hosting, served
@@ -42,7 +42,7 @@ async def two_sites(directory: Path, kind: str = "file") -> AsyncIterator[tuple[
 
 @pytest.fixture(autouse=True)
 def _short(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(http1, "GONE_SECONDS", CUT_SECONDS)
+    monkeypatch.setattr(phases, "GONE_SECONDS", CUT_SECONDS)
 
 
 @asynccontextmanager
@@ -115,7 +115,7 @@ async def test_a_download_is_cut(tmp_path: Path, kind: str, path: str) -> None:
 
 @pytest.mark.parametrize("kind", ["file", "memory"])
 async def test_one_that_ends_in_time_is_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str) -> None:
-    monkeypatch.setattr(http1, "GONE_SECONDS", 20.0)
+    monkeypatch.setattr(phases, "GONE_SECONDS", 20.0)
     async with two_sites(tmp_path, kind) as (hosting, ids, port), peers(port, "a.test", buffer=SMALL) as [peer]:
         peer.send(get("big.bin"))
         assert b"200 OK" in await peer.head()

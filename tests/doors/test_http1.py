@@ -11,8 +11,8 @@ from contextlib import asynccontextmanager
 import pytest
 
 from server import listeners
-from server.doors.http1 import MAX_DISCARDED_BYTES, MAX_PIPELINED_BYTES
-from server.doors.phases import DEADLINES, Phase
+from server.doors.http1 import MAX_PIPELINED_BYTES
+from server.doors.phases import DEADLINES, MAX_DISCARDED_BYTES, Phase
 from tests.support.connections import Peer, connection, protocols, until_unconnected
 from tests.support.hosting import Hosting, listening, memory_hosting, served
 

@@ -7,6 +7,7 @@ import gc
 import select
 import socket
 from collections.abc import Callable
+from typing import Self
 
 from server.doors.http1 import EdgeProtocol
 
@@ -19,7 +20,7 @@ class Peer:
         self.writer = writer
 
     @classmethod
-    async def connect(cls, port: int, receive_buffer: int = 0) -> Peer:
+    async def connect(cls, port: int, receive_buffer: int = 0) -> Self:
         sock = socket.socket()
         sock.setblocking(False)
         if receive_buffer:

@@ -20,6 +20,7 @@ from storage.memory.blobs import MemoryReader
 from storage.models import Digest
 from tests.support.hosting import CACHE_BYTES, memory_hosting, served, served_by_hypercorn
 
+HTTP2 = ("uvicorn, HTTP/2", "hypercorn, HTTP/2")
 SIZE = 64 * 1024 * 1024
 
 
@@ -61,14 +62,14 @@ async def downloading(kind: str) -> AsyncIterator[tuple[WatchedBlobs, Callable[[
     trust = ssl.create_default_context()
     authority.configure_trust(trust)
     tls = None
-    if kind == "h2":
+    if kind in HTTP2:
         tls = create_context_for(authority)
     async with memory_hosting() as hosting:
         blobs = WatchedBlobs()
         hosting.blobs = blobs
         await hosting.site("a.test", {"big.bin": b"x" * SIZE})
         edge = Edge(hosting.metadata, blobs, hosting.node, cache_bytes=CACHE_BYTES, clock=hosting.clock)
-        serve = served(edge) if kind == "uvicorn" else served_by_hypercorn(edge, tls)
+        serve = (served_by_hypercorn if "hypercorn" in kind else served)(edge, tls=tls)
         async with serve as port:
             url = f"{'https' if tls else 'http'}://127.0.0.1:{port}"
             yield blobs, lambda: httpx.AsyncClient(base_url=url, http2=True, verify=trust, timeout=10)
@@ -85,7 +86,7 @@ def create_context_for(authority: trustme.CA) -> ssl.SSLContext:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("kind", ["uvicorn", "h1", "h2"])
+@pytest.mark.parametrize("kind", ["uvicorn", "hypercorn", *HTTP2])
 async def test_a_visitor_who_leaves_ends_the_reading(kind: str) -> None:
     async with downloading(kind) as (blobs, open_client):
         for _ in range(3):
@@ -95,7 +96,7 @@ async def test_a_visitor_who_leaves_ends_the_reading(kind: str) -> None:
                 )
                 answer = await client.send(request, stream=True)
                 assert answer.status_code == 200
-                assert answer.http_version == ("HTTP/2" if kind == "h2" else "HTTP/1.1")
+                assert answer.http_version == ("HTTP/2" if kind in HTTP2 else "HTTP/1.1")
                 assert await anext(answer.aiter_raw())
         assert len(blobs.readers) == 3
         for reader in blobs.readers:

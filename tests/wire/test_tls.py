@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import ssl
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
@@ -11,15 +12,20 @@ import httpx
 import pytest
 import trustme
 
+from server.doors.h2 import frames
+from server.doors.h2.frames import Code
 from server.doors.tls import TlsError, create_context
 from server.edge.edge import Edge
 from tests.support.hosting import memory_hosting, served, served_by_hypercorn
+from tests.support.http2 import WIDE, H2Peer, request
 from tests.support.process import Serve
 
 BIG = b"0123456789abcdef" * 131_072
 FILES = {"index.html": b"home", "big.bin": BIG, "docs/index.html": b"docs"}
+HTTP1 = "uvicorn, HTTP/1.1"
 SERVERS: dict[str, Callable[..., AbstractAsyncContextManager[int]]] = {
-    "uvicorn": served,
+    HTTP1: served,
+    "uvicorn, HTTP/2": served,
     "hypercorn": served_by_hypercorn,
 }
 
@@ -34,16 +40,15 @@ def server(request: pytest.FixtureRequest) -> str:
 async def connected(
     server: str, pem: tuple[Path, Path], ca: trustme.CA
 ) -> AsyncIterator[tuple[Edge, httpx.AsyncClient]]:
-    """An edge with two sites, and a client that trusts its certificate; HTTP/2 where the server speaks it."""
-    protocols = ("h2", "http/1.1") if server == "hypercorn" else ("http/1.1",)
+    """An edge with two sites, and a client that trusts its certificate."""
     trust = ssl.create_default_context()
     ca.configure_trust(trust)
     async with memory_hosting() as hosting:
         for domain in ("a.test", "b.test"):
             await hosting.site(domain, FILES)
         async with (
-            SERVERS[server](hosting.edge, tls=create_context(*pem, protocols)) as port,
-            httpx.AsyncClient(base_url=f"https://127.0.0.1:{port}", http2=True, verify=trust) as client,
+            SERVERS[server](hosting.edge, tls=create_context(*pem, ("h2", "http/1.1"))) as port,
+            httpx.AsyncClient(base_url=f"https://127.0.0.1:{port}", http2=server != HTTP1, verify=trust) as client,
         ):
             yield hosting.edge, client
 
@@ -55,7 +60,7 @@ async def get(client: httpx.AsyncClient, path: str, host: str, name: str = "a.te
 async def test_the_same_answers(server: str, pem: tuple[Path, Path], authority: trustme.CA) -> None:
     async with connected(server, pem, authority) as (edge, client):
         page = await get(client, "/", "a.test")
-        assert page.http_version == ("HTTP/2" if server == "hypercorn" else "HTTP/1.1")
+        assert page.http_version == ("HTTP/1.1" if server == HTTP1 else "HTTP/2")
         assert (page.status_code, page.content) == (200, b"home")
         assert page.headers["date"] == "Mon, 21 Sep 2026 14:13:20 GMT"
         assert "server" not in page.headers
@@ -64,6 +69,8 @@ async def test_the_same_answers(server: str, pem: tuple[Path, Path], authority: 
         assert (await get(client, "/big.bin", "a.test")).content == BIG
         part = await get(client, "/big.bin", "a.test", range="bytes=16-31")
         assert (part.status_code, part.content) == (206, BIG[:16])
+        for _ in range(3):  # from the store, from memory, and known again
+            assert (await get(client, "/index.html", "a.test")).content == b"home"
         moved = await get(client, "/docs?q", "a.test")
         assert (moved.status_code, moved.headers["location"]) == (308, "/docs/?q")
         assert (await get(client, "/none", "a.test")).status_code == 404
@@ -96,6 +103,32 @@ async def test_clients_without_a_server_name(server: str, pem: tuple[Path, Path]
             assert (await nameless.get("/", headers={"host": "b.test"})).content == b"home"
 
 
+async def test_http2_by_frames(pem: tuple[Path, Path], authority: trustme.CA) -> None:
+    trust = ssl.create_default_context()
+    authority.configure_trust(trust)
+    trust.set_alpn_protocols(["h2"])
+    async with memory_hosting() as hosting:
+        await hosting.site("a.test", FILES)
+        async with served(hosting.edge, tls=create_context(*pem, ("h2", "http/1.1"))) as port:
+            peers = []
+            for _ in range(3):
+                streams = await asyncio.open_connection("127.0.0.1", port, ssl=trust, server_hostname="a.test")
+                peers.append(H2Peer(*streams))
+            whole, broken, wrong = peers
+            whole.send(frames.PREFACE[:14])
+            assert (await whole.next()).kind == frames.SETTINGS  # which the server need not wait with
+            whole.send(frames.PREFACE[14:] + frames.render_settings({}) + WIDE)
+            for stream in range(1, 17, 4):
+                assert (await whole.get(stream, request("/"))).body == b"home"
+                assert (await whole.get(stream + 2, request("/", host="b.test"))).status == 421
+            broken.send(b"GET / HTTP/1.1\r\nHost: a.test\r\n\r\n")
+            assert await broken.ended() == Code.PROTOCOL_ERROR
+            wrong.send(frames.PREFACE[:-1] + b"\r")
+            assert await wrong.ended() == Code.PROTOCOL_ERROR
+            for peer in peers:
+                await peer.close()
+
+
 @pytest.mark.parametrize("content", ["", "-----BEGIN CERTIFICATE-----\nnonsense\n-----END CERTIFICATE-----\n"])
 def test_a_bad_certificate(tmp_path: Path, pem: tuple[Path, Path], content: str) -> None:
     (tmp_path / "bad.pem").write_text(content)
@@ -121,5 +154,5 @@ def test_served_by_the_command(
                 headers={"host": "a.localhost"},
                 extensions={"sni_hostname": "a.localhost"},
             )
-        assert (answer.content, answer.http_version) == (b"home", "HTTP/2" if "hypercorn" in options else "HTTP/1.1")
+        assert (answer.content, answer.http_version) == (b"home", "HTTP/2")
         assert serve.stop() == 0
