@@ -29,6 +29,7 @@ STREAMS = 8  # at a time on a connection, HTTP/2
 BUSIEST = 0.98  # share of its core from which on a client is the limit
 LATEST_MS = 1.0  # that a client may be late itself at the 99th percentile
 TRIES = 3  # of a round in which it is
+PAUSE_SECONDS = 1.0  # between those, for whatever was in its way to pass
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,7 +140,9 @@ def at_rate(rate: float) -> Load:
     word about the server, and is had again; after `TRIES` of them it raises `BenchError`."""
 
     def load(target: Target, seconds: float) -> Sample:
-        for _ in range(TRIES):
+        for number in range(TRIES):
+            if number:
+                time.sleep(PAUSE_SECONDS)
             sample = _generate(target, seconds, rate=rate)
             if sample.late_ms is None or sample.late_ms <= LATEST_MS:
                 return sample
