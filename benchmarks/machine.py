@@ -9,6 +9,7 @@ import subprocess
 from datetime import UTC, datetime
 from pathlib import Path
 
+from benchmarks.generator import COMPILER
 from benchmarks.network import congestion_control
 from benchmarks.peers.base import ask_version
 from benchmarks.processes import cores
@@ -29,6 +30,7 @@ def describe_machine() -> dict[str, str]:
         "congestion control": congestion_control(),
         "python": platform.python_version(),
         "wrk": ask_version("wrk", "-v") or "not installed",
+        "C compiler": ask_version(COMPILER, "--version") or "not installed",
         "h2load": ask_version("h2load", "--version") or "not installed",
     }
 

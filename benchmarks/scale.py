@@ -19,8 +19,8 @@ from typing import TypeAlias
 
 from benchmarks.checks import check, lengths_key, visit
 from benchmarks.corpus import DOMAIN, NUMBER_DIGITS, Corpus, host_name
-from benchmarks.generator import Plan, percentile
-from benchmarks.loads import begin, generating
+from benchmarks.generator import Plan, begin, generating
+from benchmarks.loads import percentile
 from benchmarks.peers.base import Certificate, Place, Setting
 from benchmarks.peers.spacelane import SPACE, Control, serving
 from benchmarks.processes import BenchError, ServerProcess, cpu_seconds, free_port
@@ -219,8 +219,8 @@ def _plan(place: Place, work: Work, lengths: Mapping[str, int], seconds: float) 
 def _cpu_us(stage: Stage, plan: Plan, pids: Sequence[int]) -> float:
     with generating(stage.client_core, plan) as process:
         before = sum(map(cpu_seconds, pids))
-        told = begin(process, stage.seconds)
-        return (sum(map(cpu_seconds, pids)) - before) / int(told["requests"]) * 1e6
+        tally = begin(process, stage.seconds)
+        return (sum(map(cpu_seconds, pids)) - before) / tally.requests * 1e6
 
 
 @contextmanager
@@ -294,7 +294,7 @@ def _ask_numbered(stage: Stage, place: Place, path: bytes, host: bytes, status: 
     asked = request(path.decode(), one_browser(), host.decode())
     with closing(visit(place)) as visitor:
         length = visitor.ask(asked.replace(b"{number}", b"0" * NUMBER_DIGITS)).length
-    plan = Plan(place.port, [[(asked, length)]] * CONNECTIONS, status, LONG, numbers=range(count))
+    plan = Plan(place.port, [[(asked, length)]] * CONNECTIONS, status, LONG, numbers=count)
     with generating(stage.client_core, plan) as process:
         begin(process, LONG)
 

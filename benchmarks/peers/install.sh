@@ -13,6 +13,8 @@ serve lighttpd lighttpd
 serve caddy caddy
 need wrk wrk
 need h2load nghttp2-client
+need cc gcc
+if ! [[ -e /usr/include/stdio.h ]]; then packages+=(libc6-dev); fi
 
 policy=/usr/sbin/policy-rc.d  # every package asks it before it starts its service
 if [[ ! -e $policy ]]; then

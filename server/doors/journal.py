@@ -15,7 +15,10 @@ from dataclasses import dataclass
 from server.doors.log_format import FORMATS, UNKNOWN, LogFormat
 from server.edge.conditions import http_date
 
-MAX_NOTES = 2048  # before they are handed on
+# Before they are handed on. So many lines are counted, joined and written in one go, and answers wait for that: at
+# 59,000 requests a second the 99th percentile of latency was 0.3 to 1.8 ms with 2048, 0.2 to 0.3 ms with 256.
+# Driven to its limit, a request costs 1 to 5% more CPU time so.
+MAX_NOTES = 256
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -11,6 +11,8 @@ import pytest
 
 from benchmarks.certificates import make_certificate
 from benchmarks.corpus import DOMAIN, make_corpus
+from benchmarks.generator import COMPILER
+from benchmarks.loads import LATEST_MS
 from benchmarks.peers import caddy, lighttpd, nginx
 from benchmarks.peers.base import Peer, Place, Setting, find_program
 from benchmarks.peers.registry import OURS, PEERS, REFERENCE
@@ -25,6 +27,7 @@ SETTINGS = {row.setting.name: row.setting for row in ROWS if row.setting.name in
 pytestmark = [
     pytest.mark.slow,
     pytest.mark.skipif(len(os.sched_getaffinity(0)) < 2, reason="one core for each side is needed"),
+    pytest.mark.skipif(find_program(COMPILER) is None, reason="there is no C compiler"),
 ]
 
 
@@ -52,8 +55,11 @@ def test_a_moment_of_each_kind_of_load(tmp_path: Path) -> None:
 def test_requests_at_a_rate(tmp_path: Path) -> None:
     results, _ = run_quickly(tmp_path / "out.json", ["latency-10"], "--peers", REFERENCE)
     row = results.rows["latency-10"]
-    assert row.absent == {}
-    assert all(sample.late_ms is not None for samples in row.samples.values() for sample in samples)
+    assert {*row.samples, *row.absent} == {OURS, REFERENCE}
+    # Where others use the cores too, a generator that is late is no fault of it, but has to be told.
+    assert [reason for reason in row.absent.values() if "ms late itself" not in reason] == []
+    late = [sample.late_ms for samples in row.samples.values() for sample in samples]
+    assert all(one is not None and one <= LATEST_MS for one in late)
 
 
 def test_a_rate_that_nobody_can_find(tmp_path: Path) -> None:
