@@ -101,13 +101,15 @@ class Child:
 
     async def end(self) -> None:
         if not self.ended.done():
-            self._process.terminate()
+            with suppress(ProcessLookupError):  # it has ended just now, and we are about to be told
+                self._process.terminate()
             seconds = COMPRESSOR_END_SECONDS if self._task.compress else END_SECONDS
             await asyncio.wait((self.ended,), timeout=seconds)
         if not self.ended.done():
             tell = logger.info if self._task.compress else logger.error
             tell("a process does not stop; killing it", name=self._task.name, pid=self.pid)
-            self._process.kill()
+            with suppress(ProcessLookupError):
+                self._process.kill()
         await self.ended
 
     async def _wait(self) -> int:

@@ -124,14 +124,14 @@ async def test_who_does_not_read_the_last_answer_is_dropped() -> None:
 @pytest.mark.parametrize(("path", "size"), [(b"big.bin", len(BIG)), (b"cached.bin", len(CACHED))])
 @pytest.mark.parametrize("option", [b"", b"Connection: close\r\n"])
 async def test_who_reads_steadily_is_served_however_long_it_takes(path: bytes, size: int, option: bytes) -> None:
-    short = dict.fromkeys((Phase.WRITING, Phase.FLUSHING, Phase.IDLE), 0.5)
+    short = dict.fromkeys((Phase.WRITING, Phase.FLUSHING, Phase.IDLE), 1.0)
     async with connected({**DEADLINES, **short}, receive_buffer=4096) as (_, peer):
         peer.send(GET.replace(b"a.txt", path)[:-2] + option + b"\r\n")
         await peer.head()
         async with asyncio.timeout(60):
             for _ in range(6):
                 # Not a wait for something: a client of this pace is what the deadlines are to bear with.
-                await peer.until(peer.loop.time() + 0.2)
+                await peer.until(peer.loop.time() + 0.25)
                 await peer.reader.readexactly(size // 6)
             assert len(await peer.reader.readexactly(size % 6)) == size % 6
 
