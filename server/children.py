@@ -12,6 +12,7 @@ import socket
 import sys
 from asyncio.subprocess import Process
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Protocol
 
 from server.listeners import GRACE_SECONDS
