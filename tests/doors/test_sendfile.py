@@ -219,27 +219,6 @@ async def test_the_last_answer_has_time_of_its_own(tmp_path: Path) -> None:
         assert (await peer.rest()).endswith(b"connection: close\r\n\r\n0123456789")
 
 
-async def test_small_files_that_memory_has_no_room_for(tmp_path: Path) -> None:
-    content = os.urandom(5000)
-    async with file_hosting(tmp_path, cache_bytes=16 * len(content) - 16) as hosting:
-        await hosting.site("a.test", {"small.bin": content})
-        hosting.clock.now += 60
-        async with served(hosting.edge) as port:
-            peer = await Peer.connect(port)
-            get = GET.replace(b"big", b"small")
-            peer.send(get.replace(b"GET", b"HEAD"))
-            await peer.head()
-            for _ in range(4):
-                peer.send(get)
-                assert await peer.answer() == (200, content)
-                peer.send(get[:-2] + b"Range: bytes=7-4000\r\n\r\n")
-                assert await peer.answer() == (206, content[7:4001])
-            peer.send(get[:-2] + b"Connection: close\r\n\r\n")
-            assert await peer.answer() == (200, content)
-            assert await peer.rest() == b""
-            await peer.close()
-
-
 async def test_who_does_not_read_is_dropped(tmp_path: Path) -> None:
     async with connected(tmp_path, {**DEADLINES, Phase.WRITING: SHORT}, receive_buffer=SMALL_BUFFER) as (
         _,
@@ -311,20 +290,6 @@ async def test_a_file_that_is_cut_under_way(tmp_path: Path, caplog: pytest.LogCa
         os.truncate(tmp_path / digest[:2] / digest[2:], len(BIG) - 1_000_000)
         assert len(await peer.rest()) < len(BIG)
     assert "cut short" in caplog.text
-
-
-async def test_what_memory_has_whole_is_not_sent_from_a_file_that_is_cut(tmp_path: Path) -> None:
-    content = os.urandom(100_000)
-    async with file_hosting(tmp_path) as hosting:
-        await hosting.site("a.test", {"big.bin": content})
-        hosting.clock.now += 60
-        async with served(hosting.edge) as port:
-            peer = await Peer.connect(port)
-            for _ in range(4):
-                peer.send(GET)
-                assert await peer.answer() == (200, content)
-                os.truncate(tmp_path / digest_of(content)[:2] / digest_of(content)[2:], 50_000)
-            await peer.close()
 
 
 async def test_a_file_that_is_deleted_under_way(tmp_path: Path) -> None:
