@@ -112,8 +112,8 @@ class LocalBlobs:
         return reader
 
     def open_nowait(self, digest: Digest) -> LocalReader | None:
-        # In the event loop: open, stat and close of a name that the kernel knows take 2.2 µs (measured), so keeping
-        # descriptors open would save next to nothing, and would keep deleted files on the disk.
+        # In the event loop: open, stat and close of a name that the kernel knows take 2.2 µs (measured), far less than
+        # a thread would. Whoever sends a file again and again keeps the reader.
         reader = LocalReader(digest, self._name(digest))
         try:
             reader.start()

@@ -323,6 +323,8 @@ class Answers:
         if reader is None:
             return stored
         reader.close_nowait()
+        if reader.size != len(body):  # damaged since it was read
+            return stored
         return replace(stored, body=Blob(digest=digest, size=len(body)))
 
     def _render(self, table: Table, entry: Entry, stored: Representation, response: Response, line: bytes) -> Answer:

@@ -24,7 +24,7 @@ from server.doors.open_files import OpenFile, OpenFiles
 from server.doors.phases import DEADLINES, Phase
 from server.doors.seam import Successor
 from server.doors.sending import Sending, SendingProtocol, span_of
-from server.doors.tables import SMALL_BODY_BYTES, Answer
+from server.doors.tables import Answer
 from server.edge.conditions import finish
 from server.edge.edge import Edge
 from server.edge.request import Refusal, Request, read_request, split_target
@@ -137,7 +137,7 @@ class FastProtocol(SendingProtocol):
             moment = journal.tick(self.loop, now)
         if answer.moment is not moment:
             answer.renew(moment)
-        if answer.tally.size <= SMALL_BODY_BYTES:
+        if answer.is_small:
             self.transport.write(answer.whole)
         else:
             written = self._write_large(answer, line)
@@ -170,7 +170,7 @@ class FastProtocol(SendingProtocol):
 
     def _reply_last(self, answer: Answer, line: bytes, log: bytes) -> bool:
         """Reply to who has asked for the connection's end, and so has nothing more to say (RFC 9112 §9.6)."""
-        if answer.tally.size > SMALL_BODY_BYTES:
+        if not answer.is_small:
             return self._reply_otherwise(answer, line)
         assert isinstance(answer.body, bytes), "a small one is at hand"
         now = self.loop.time()
@@ -178,7 +178,8 @@ class FastProtocol(SendingProtocol):
         self.transport.write(b"%b%bconnection: close\r\n\r\n%b" % (answer.head, moment.date, answer.body))
         answer.entry.used = True
         self.journal.note(now, answer.tally, self._peer, log, self._sender_log)
-        self._phase = Phase.CLOSING  # nor is there anything to wait for: what is written leaves before the end does
+        self._rest(now)  # for as long as the client may take for it; what is written leaves before the end does
+        self._phase = Phase.CLOSING
         self._ready = False
         self.transport.close()
         return True

@@ -7,12 +7,14 @@ a while is closed, so that the disk gets back what a deleted blob takes.
 from __future__ import annotations
 
 import asyncio
+import resource
 from collections.abc import Callable
 
 from storage.blobs import FileReader
 from storage.models import Digest
 
 MAX_FILES = 256  # of each of the two generations
+SHARE = 16  # and at most this part of the process' descriptors: the others are for connections
 KEEP_SECONDS = 30.0  # and up to as long again
 
 
@@ -51,6 +53,8 @@ class OpenFiles:
 
     def __init__(self, open_file: Callable[[Digest], FileReader | None]) -> None:
         self._open = open_file
+        limit, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+        self._most = MAX_FILES if limit == resource.RLIM_INFINITY else min(MAX_FILES, limit // SHARE)
         # Those asked for since the last turn, and those asked for only before.
         self._young: dict[Digest, OpenFile] = {}
         self._old: dict[Digest, OpenFile] = {}
@@ -75,7 +79,7 @@ class OpenFiles:
         self._turn()
 
     def _keep(self, digest: Digest, file: OpenFile) -> None:
-        if len(self._young) >= MAX_FILES:
+        if len(self._young) >= self._most:
             self._turn()
         self._young[digest] = file
         if self._turning is None:

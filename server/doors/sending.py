@@ -123,6 +123,8 @@ class SendingProtocol(EdgeProtocol):
         sending = self._sending
         assert sending is not None
         self._note_span(sending)
+        if error is not None:
+            self._enter(Phase.CLOSING)  # nothing is answered any more, whoever calls before the end is told
         if isinstance(error, ConnectionError):
             self.transport.abort()
         elif error is not None:
@@ -163,10 +165,9 @@ class SendingProtocol(EdgeProtocol):
         super().connection_lost(exc)
 
     def resume_writing(self) -> None:
-        if self._sending is None:
-            super().resume_writing()
-        else:
-            self._writing_paused = False  # and still the client has to take the rest
+        super().resume_writing()
+        if self._sending is not None and self._phase is Phase.SERVING:
+            self._enter(Phase.WRITING)  # still the client has to take the rest
 
 
 def span_of(body: Body) -> Span:

@@ -38,8 +38,8 @@ class Answer:
 
     __slots__ = (
         "_part_head",
-        "around", "body", "entry", "etag", "head", "log", "moment", "repeats_query", "stored", "tally", "unchanged",
-        "whole",
+        "around", "body", "entry", "etag", "head", "is_small", "log", "moment", "repeats_query", "stored", "tally",
+        "unchanged", "whole",
     )  # fmt: skip
 
     def __init__(
@@ -57,6 +57,8 @@ class Answer:
         self.stored = stored
         self.head = self._render_head(response)
         self.body = response.body  # `Parts`, of which there is one, where it is a file
+        # One that is not kept in memory may be of any size: the cache may be too small for any body.
+        self.is_small = isinstance(response.body, bytes) and response.size <= SMALL_BODY_BYTES
         self.log = log
         self.around = around
         self.tally = Tally(site_id, response.status, response.size, remembered=True)
@@ -65,7 +67,7 @@ class Answer:
         self.repeats_query = False
         self.moment: Moment | None = None
         self._part_head: tuple[bytes, bytes] | None = None
-        self.whole = b""  # of this moment; without the body if that is large, which is then written behind it
+        self.whole = b""  # of this moment; without the body unless it is small: then that is written behind it
 
     def _render_head(self, response: Response) -> bytes:
         """All of the head but the time."""
@@ -78,7 +80,7 @@ class Answer:
 
     @property
     def _small_body(self) -> bytes:
-        return self.body if isinstance(self.body, bytes) and len(self.body) <= SMALL_BODY_BYTES else b""
+        return self.body if self.is_small and isinstance(self.body, bytes) else b""
 
     def part(self, field: bytes) -> tuple[bytes, Body] | None:
         """The head and the body of a 206 for a Range, if that asks for one part in the usual words, which there is."""

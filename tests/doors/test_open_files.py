@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import resource
 from pathlib import Path
 
 import pytest
@@ -106,5 +107,25 @@ async def test_no_more_than_so_many(tmp_path: Path, monkeypatch: pytest.MonkeyPa
         assert file is not None
         file.release()
         assert len(opened.still()) <= 6
+    files.close()
+    assert opened.still() == []
+
+
+@pytest.mark.parametrize(("limit", "most"), [(320, 40), (resource.RLIM_INFINITY, 2 * open_files.MAX_FILES)])
+async def test_most_descriptors_are_left_to_connections(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, limit: int, most: int
+) -> None:
+    monkeypatch.setattr(open_files, "KEEP_SECONDS", 60.0)
+    monkeypatch.setattr(resource, "getrlimit", lambda which: (limit, limit))
+    opened = Opened(tmp_path)
+    files = OpenFiles(opened.open)
+    greatest = 0
+    for number in range(most + 30):
+        file = files.borrow(f"{number}")
+        assert file is not None
+        file.release()
+        if number >= most - 1:
+            greatest = max(greatest, len(opened.still()))
+    assert greatest == most
     files.close()
     assert opened.still() == []

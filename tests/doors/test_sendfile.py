@@ -187,6 +187,38 @@ async def test_a_client_that_takes_long_enough_to_pause_the_transport(tmp_path: 
         assert await peer.reader.readexactly(len(BIG)) == BIG
 
 
+async def test_what_needs_a_task_behind_a_file_that_was_paused(tmp_path: Path) -> None:
+    async with connected(tmp_path, receive_buffer=SMALL_BUFFER) as (_, peer, _notes):
+        peer.send(SMALL.replace(b"a.txt", b"unknown"))
+        assert (await peer.answer())[0] == 404
+        peer.send(GET)
+        await peer.head()
+        protocol = await connection()
+        protocol.pause_writing()
+        protocol.resume_writing()
+        assert await peer.reader.readexactly(len(BIG)) == BIG
+        peer.send(SMALL.replace(b"a.txt", b"unknown-as-well"))
+        assert (await peer.answer())[0] == 404
+
+
+async def test_the_last_answer_has_time_of_its_own(tmp_path: Path) -> None:
+    """However long the connection has been open, and whatever is still to be taken before."""
+    async with connected(tmp_path, receive_buffer=SMALL_BUFFER) as (_, peer, _notes):
+        for _ in range(3):
+            peer.send(SMALL)
+            await peer.answer()
+        protocol = await connection()
+        protocol.transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4096)
+        protocol.transport.set_write_buffer_limits(2_000_000)
+        protocol.transport.write(b"y" * 1_000_000)
+        soon = peer.loop.time() + SHORT
+        protocol._set_deadline(soon)
+        peer.send(SMALL[:-2] + b"Connection: close\r\n\r\n")
+        await until(protocol.transport.is_closing)
+        await peer.until(soon + SHORT)
+        assert (await peer.rest()).endswith(b"connection: close\r\n\r\n0123456789")
+
+
 async def test_who_does_not_read_is_dropped(tmp_path: Path) -> None:
     async with connected(tmp_path, {**DEADLINES, Phase.WRITING: SHORT}, receive_buffer=SMALL_BUFFER) as (
         _,
@@ -245,6 +277,7 @@ async def test_a_client_that_resets_is_no_fault(tmp_path: Path, caplog: pytest.L
         protocol = await connection()
         assert isinstance(protocol, fast.FastProtocol)
         protocol._end_span(ConnectionResetError())
+        protocol.shutdown()  # as anybody may, before the protocol is told of the end
         assert len(await peer.rest()) < len(BIG)
     assert caplog.records == []
 
