@@ -141,9 +141,11 @@ class Decision:
 def host_of(request: Request) -> str | None:
     """The host that `request` is for; None where it names none, or where it is for the server as a whole. Raises
     `Refusal` (400, 421)."""
-    if request.authority is None or request.path == "*":
+    if request.authority is None:
         return None
     host = normal_host(request.authority)
+    if request.path == "*":
+        return None
     if request.server_name is not None and request.server_name != host:
         raise Refusal(421, "this connection was made for another host")
     return host
