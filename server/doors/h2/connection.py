@@ -51,6 +51,7 @@ class Http2Connection(asyncio.Protocol, ABC):
         self.out: list[bytes | memoryview] = []  # frames to be written at the end of the turn
         self.paused = False  # the kernel takes no more for now
         self.last = False  # no further stream is served
+        self._served = frames.MAX_WINDOW  # the last stream that is, as far as the peer has been told
         self.closing = False
         self._deaf = False  # the peer says nothing more
         self._warned = False  # the peer knows that the connection will end
@@ -168,8 +169,14 @@ class Http2Connection(asyncio.Protocol, ABC):
 
     def fail(self, code: Code, detail: str) -> None:
         """The peer has broken a rule."""
-        self.out.append(frames.render_goaway(self.numbers.last, code, detail))
+        self._say_end(code, detail)
         self.finish_connection()
+
+    def _say_end(self, code: Code, detail: str = "") -> None:
+        """Say which stream is the last that is served. Whoever has been told of one is told of none that came behind it
+        (§6.8): he may have sent that again elsewhere."""
+        self._served = min(self._served, self.numbers.last)
+        self.out.append(frames.render_goaway(self._served, code, detail))
 
     def shutdown(self) -> None:
         """The server stops: finish what is being answered. A request on its way may still come (§6.8)."""
@@ -183,7 +190,7 @@ class Http2Connection(asyncio.Protocol, ABC):
         if self.last or self.closing:
             return
         self._warned = self.last = True
-        self.out.append(frames.render_goaway(self.numbers.last, Code.NO_ERROR))
+        self._say_end(Code.NO_ERROR)
         self.flush()
 
     def site_gone(self, domains: Collection[str]) -> None:
