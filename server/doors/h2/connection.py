@@ -136,6 +136,10 @@ class Http2Connection(asyncio.Protocol, ABC):
 
     def resume_writing(self) -> None:
         self.paused = False
+        self._since = now = self.loop.time()  # nor could anything come before
+        for stream in self.streams.values():
+            if not stream.answered:
+                stream.since = now
         self.transport.resume_reading()
         self.flush()
 
@@ -272,6 +276,8 @@ class Http2Connection(asyncio.Protocol, ABC):
     def _next_deadline(self, now: float) -> float:
         """When to look again; what is late by now is ended."""
         reading, writing = self.deadlines[Phase.READING], self.deadlines[Phase.WRITING]
+        if self.paused:
+            reading = float("inf")  # who is not read cannot be late
         due = now + writing  # in any case: what is being answered takes as long as it takes
         if self.begins:
             due = min(due, self._since + reading)

@@ -469,6 +469,28 @@ async def test_frames_that_are_never_at_an_end_together_are_in_time() -> None:
         assert await peer.ended() == Code.NO_ERROR  # the last is not
 
 
+@pytest.mark.slow
+async def test_who_is_not_read_is_not_late() -> None:
+    deadlines = {**DEADLINES, Phase.READING: 0.5}
+    files = {"big.bin": BIG, "a.txt": b"a"}
+    async with h2_connected(deadlines, {INITIAL_WINDOW_SIZE: 2**25}, files, receive_buffer=SMALL) as (_, peer):
+        await peer.get(5)
+        [door] = find([])
+        peer.reader._transport.pause_reading()  # type: ignore[attr-defined]
+        peer.ask(7, request("/big.bin"))
+        peer.ask(9, request(method="POST"), ends=False)
+        ping = render_frame(PING, 0, 0, bytes(8))
+        peer.send(ping[:5])
+        await until(lambda: door.paused and door.begins)
+        await peer.until(peer.loop.time() + 0.6)
+        peer.send(ping[5:])
+        peer.frame(DATA, END_STREAM, 9)
+        peer.reader._transport.resume_reading()  # type: ignore[attr-defined]
+        while (frame := await peer.next()).stream != 9 or frame.kind != HEADERS:
+            assert frame.kind != GOAWAY
+        assert peer.read_answer(frame.payload).status == 405
+
+
 async def test_settings_that_do_not_come() -> None:
     async with memory_hosting() as hosting, served(hosting.edge, {**DEADLINES, Phase.READING: SHORT}) as port:
         peer = await H2Peer.connect(port)
