@@ -276,14 +276,14 @@ class Answers:
 
     def remember(self, request: Request) -> None:
         """Keep what `request`, just answered from memory, has got, if every such request gets it."""
-        if request.authority is None:
+        if request.authority is None or request.method not in ("GET", "HEAD"):
             return
         host = normal_host(request.authority)
         origin = request.origin if self.edge.reads_origin(host) else None
         site = self.edge.find_site_nowait(host, origin)
         if site is None:
             return
-        if request.method not in ("GET", "HEAD") or len(request.path) > MAX_PATH_CHARACTERS:
+        if len(request.path) > MAX_PATH_CHARACTERS:
             return
         table = self._table(site, request.accept_encoding, origin)
         line = f"{request.method} {request.path} {self.protocol}".encode("ascii")

@@ -11,14 +11,14 @@ from itertools import chain
 from typing import Any
 
 from server.doors.answers import MANNER_OVERHEAD, MAX_LINES_BYTES, NOBODY, Answers, Manner, Sender, is_text
-from server.doors.h2.fields import RequestHead
+from server.doors.h2.fields import RequestHead, check_size
 from server.doors.h2.frames import DATA, END_HEADERS, END_STREAM, HEADERS, MAX_FRAME_BYTES, render_start
 from server.doors.h2.hpack import render_date, render_fields, render_status
 from server.doors.journal import Journal, Moment
 from server.doors.tables import Answer, Table
 from server.edge.cache import Entry
 from server.edge.edge import Edge
-from server.edge.request import MAX_TARGET_BYTES
+from server.edge.request import MAX_TARGET_BYTES, Refusal
 from server.edge.response import Representation, Response
 
 MAX_FIELDS_BYTES = 8 * 1024  # of an answer that is kept: a longer header block might not fit in one frame
@@ -107,6 +107,10 @@ class FramedAnswers(Answers):
             return None
         fields = _fields_once(head)
         if fields is None:
+            return None
+        try:
+            check_size(head)
+        except Refusal:
             return None
         authority = fields.get(b"host")
         if authority is None:

@@ -51,6 +51,7 @@ class Http2Connection(asyncio.Protocol, ABC):
         self.out: list[bytes | memoryview] = []  # frames to be written at the end of the turn
         self.paused = False  # the kernel takes no more for now
         self.last = False  # no further stream is served
+        self._served = frames.MAX_WINDOW  # the last stream that is, as far as the peer has been told
         self.closing = False
         self._deaf = False  # the peer says nothing more
         self._warned = False  # the peer knows that the connection will end
@@ -135,6 +136,10 @@ class Http2Connection(asyncio.Protocol, ABC):
 
     def resume_writing(self) -> None:
         self.paused = False
+        self._since = now = self.loop.time()  # nor could anything come before
+        for stream in self.streams.values():
+            if not stream.answered:
+                stream.since = now
         self.transport.resume_reading()
         self.flush()
 
@@ -168,8 +173,14 @@ class Http2Connection(asyncio.Protocol, ABC):
 
     def fail(self, code: Code, detail: str) -> None:
         """The peer has broken a rule."""
-        self.out.append(frames.render_goaway(self.numbers.last, code, detail))
+        self._say_end(code, detail)
         self.finish_connection()
+
+    def _say_end(self, code: Code, detail: str = "") -> None:
+        """Say which stream is the last that is served. Whoever has been told of one is told of none that came behind it
+        (§6.8): he may have sent that again elsewhere."""
+        self._served = min(self._served, self.numbers.last)
+        self.out.append(frames.render_goaway(self._served, code, detail))
 
     def shutdown(self) -> None:
         """The server stops: finish what is being answered. A request on its way may still come (§6.8)."""
@@ -183,7 +194,7 @@ class Http2Connection(asyncio.Protocol, ABC):
         if self.last or self.closing:
             return
         self._warned = self.last = True
-        self.out.append(frames.render_goaway(self.numbers.last, Code.NO_ERROR))
+        self._say_end(Code.NO_ERROR)
         self.flush()
 
     def site_gone(self, domains: Collection[str]) -> None:
@@ -265,6 +276,8 @@ class Http2Connection(asyncio.Protocol, ABC):
     def _next_deadline(self, now: float) -> float:
         """When to look again; what is late by now is ended."""
         reading, writing = self.deadlines[Phase.READING], self.deadlines[Phase.WRITING]
+        if self.paused:
+            reading = float("inf")  # who is not read cannot be late
         due = now + writing  # in any case: what is being answered takes as long as it takes
         if self.begins:
             due = min(due, self._since + reading)

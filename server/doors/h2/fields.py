@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
+from itertools import chain
 
 from server.doors.h2.frames import Code, StreamFault
 from server.doors.head import MAX_HEAD_BYTES, MAX_HEADER_LINES
@@ -70,10 +71,12 @@ def check_size(head: RequestHead) -> None:
     """The limits of HTTP/1.1; raises `Refusal` (431). A cookie may come in crumbs, which are no lines of their own
     (§8.2.3)."""
     headers = head.headers
-    crumbs = sum(name == b"cookie" for name, _ in headers)
-    if len(headers) - max(0, crumbs - 1) > MAX_HEADER_LINES:
-        raise Refusal(431, f"there are more than {MAX_HEADER_LINES} header lines")
-    if len(head.target) + sum(len(name) + len(value) + LINE_OVERHEAD for name, value in headers) > MAX_HEAD_BYTES:
+    lines = len(headers)
+    if lines > MAX_HEADER_LINES:
+        crumbs = sum(name == b"cookie" for name, _ in headers)
+        if lines - max(0, crumbs - 1) > MAX_HEADER_LINES:
+            raise Refusal(431, f"there are more than {MAX_HEADER_LINES} header lines")
+    if len(head.target) + sum(map(len, chain.from_iterable(headers))) + LINE_OVERHEAD * lines > MAX_HEAD_BYTES:
         raise Refusal(431, f"the headers are larger than {MAX_HEAD_BYTES} bytes")
 
 

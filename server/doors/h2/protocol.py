@@ -150,7 +150,9 @@ class Http2Protocol(Http2Receiver):
             return
         fields, changes = self._read(block)
         if self.last:
-            return  # the peer has been told that it is not served (RFC 9113 §6.8)
+            # The peer has been told that it is not served, or will be: what follows on it is ignored (RFC 9113 §6.8).
+            self.numbers.note_reset(number)
+            return
         if full:
             raise StreamFault(Code.REFUSED_STREAM)
         head = read_request_head(fields)

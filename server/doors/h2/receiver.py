@@ -90,7 +90,7 @@ class Http2Receiver(Http2Connection):
         if not self._begun:
             position = self._begin_at(data)
             if position < 0:
-                self.keep(data)
+                self.keep(data, anew=False)
                 return
         unpack = frames.HEAD.unpack_from
         while end - position >= frames.HEAD_BYTES:
@@ -110,11 +110,11 @@ class Http2Receiver(Http2Connection):
             ):
                 continue
             self.on_frame(kind, flags, number & frames.MAX_WINDOW, data[start:position])
-        self.keep(data[position:] if position < end else b"")
+        self.keep(data[position:] if position < end else b"", anew=position > 0)
 
-    def keep(self, rest: bytes) -> None:
-        """Keep the beginning of a frame until its end has come."""
-        if rest and not self.begins:
+    def keep(self, rest: bytes, *, anew: bool) -> None:
+        """Keep the beginning of a frame until its end has come; `anew`: what was kept has ended before it."""
+        if rest and (not self.begins or (anew and self._settled and self._block is None)):
             self.await_rest()
         self._rest = rest
 
@@ -220,8 +220,7 @@ class Http2Receiver(Http2Connection):
         if flags & frames.END_HEADERS:
             self.on_block(number, payload, ends=ends)
         else:
-            if not self.begins:
-                self.await_rest()
+            self.await_rest()
             self._block = _Block(number, ends, [payload], len(payload))
 
     def _on_continuation(self, flags: int, _number: int, payload: bytes) -> None:

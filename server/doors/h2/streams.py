@@ -88,7 +88,8 @@ class Outflow:
         stuck = 0  # that have had their turn in vain, one after another
         while stuck < len(self._waiting) and most > 0:
             stream = self._waiting[0]
-            size = min(len(stream.unsent), self.max_frame, stream.window, self.window)
+            # A window may be below zero (§6.9.2), which does not matter to an end with nothing before it.
+            size = min(len(stream.unsent), self.max_frame, stream.window, self.window) if stream.unsent else 0
             if size <= 0 and stream.unsent:
                 self._waiting.rotate(-1)
                 stuck += 1

@@ -116,6 +116,8 @@ async def test_what_is_missing_is_looked_up_too(read: list[bytes]) -> None:
         request("/%2e%2e/"),
         request("/" + "a" * 9000),
         request("*", method="OPTIONS"),
+        request("*", method="OPTIONS", host="a..test"),
+        request("*", method="OPTIONS", host="nobody.test"),
         request("*"),
         request("/a#b"),
         request("/", method="PATCH"),
@@ -132,6 +134,14 @@ async def test_others_are_answered_all_the_same(fields: list[tuple[str, str]], p
     assert first.status in (200, 204, 206, 400, 404, 405, 414, 431)
     length = first.header("content-length")
     assert length is None or int(length) == len(first.body) or fields[0][1] == "HEAD"
+
+
+@pytest.mark.parametrize(("count", "size"), [(80, 500), (MAX_HEADER_LINES + 1, 1)], ids=["bytes", "lines"])
+async def test_who_says_too_much_is_refused_whatever_is_in_memory(count: int, size: int, peer: H2Peer) -> None:
+    for stream in (1, 3):
+        await peer.get(stream)
+    fields = request("/a.txt", *[(f"x-{number}", "b" * size) for number in range(count)])
+    assert (await peer.get(5, fields)).status == 431
 
 
 async def test_a_site_that_changes(called: list[bytes]) -> None:
@@ -446,6 +456,41 @@ async def test_what_does_not_end_in_time(data: bytes) -> None:
         assert await peer.ended() == Code.NO_ERROR
 
 
+@pytest.mark.slow
+async def test_frames_that_are_never_at_an_end_together_are_in_time() -> None:
+    async with h2_connected({**DEADLINES, Phase.READING: 0.5}) as (_, peer):
+        ping = render_frame(PING, 0, 0, bytes(8))
+        peer.send(ping[:5])
+        end = peer.loop.time() + 0.7
+        while peer.loop.time() < end:
+            peer.send(ping[5:] + ping[:5])  # each is whole at once, and the next has begun
+            assert (await peer.seek(PING)).payload == bytes(8)
+            await peer.until(peer.loop.time() + 0.02)
+        assert await peer.ended() == Code.NO_ERROR  # the last is not
+
+
+@pytest.mark.slow
+async def test_who_is_not_read_is_not_late() -> None:
+    deadlines = {**DEADLINES, Phase.READING: 0.5}
+    files = {"big.bin": BIG, "a.txt": b"a"}
+    async with h2_connected(deadlines, {INITIAL_WINDOW_SIZE: 2**25}, files, receive_buffer=SMALL) as (_, peer):
+        await peer.get(5)
+        [door] = find([])
+        peer.reader._transport.pause_reading()  # type: ignore[attr-defined]
+        peer.ask(7, request("/big.bin"))
+        peer.ask(9, request(method="POST"), ends=False)
+        ping = render_frame(PING, 0, 0, bytes(8))
+        peer.send(ping[:5])
+        await until(lambda: door.paused and door.begins)
+        await peer.until(peer.loop.time() + 0.6)
+        peer.send(ping[5:])
+        peer.frame(DATA, END_STREAM, 9)
+        peer.reader._transport.resume_reading()  # type: ignore[attr-defined]
+        while (frame := await peer.next()).stream != 9 or frame.kind != HEADERS:
+            assert frame.kind != GOAWAY
+        assert peer.read_answer(frame.payload).status == 405
+
+
 async def test_settings_that_do_not_come() -> None:
     async with memory_hosting() as hosting, served(hosting.edge, {**DEADLINES, Phase.READING: SHORT}) as port:
         peer = await H2Peer.connect(port)
@@ -560,6 +605,38 @@ async def test_no_stream_is_served_behind_the_last() -> None:
         peer.frame(DATA, END_STREAM, 7)
         assert (await peer.response(7)).status == 405
         assert await peer.ended() is None
+
+
+async def held(peer: H2Peer) -> Http2Protocol:
+    """The server's end, whose stream 1 stays open."""
+    peer.ask(1, request("/", method="POST"), ends=False)
+    await until(lambda: any(1 in door.streams for door in find([])))
+    [door] = find([])
+    return door
+
+
+async def test_what_follows_on_a_stream_behind_the_last_is_ignored() -> None:
+    async with h2_connected() as (_, peer):
+        door = await held(peer)
+        door.site_gone(frozenset())
+        assert (await peer.seek(GOAWAY)).payload[:4] == b"\0\0\0\1"
+        peer.ask(3, request("/", method="POST"), ends=False)  # on its way when the peer was told
+        peer.frame(DATA, 0, 3, b"body")
+        peer.ask(3, [("x-trailer", "1")])
+        peer.frame(DATA, END_STREAM, 1)
+        assert (await peer.response(1)).status == 405
+        assert await peer.ended() is None
+
+
+async def test_the_last_that_was_told_does_not_grow() -> None:
+    async with h2_connected() as (_, peer):
+        door = await held(peer)
+        door.site_gone(frozenset())
+        await peer.seek(GOAWAY)
+        peer.ask(3)
+        peer.frame(PING, 0, 1, bytes(8))  # which no stream may have
+        fault = await peer.seek(GOAWAY)
+        assert (fault.code, fault.payload[:4]) == (Code.PROTOCOL_ERROR, b"\0\0\0\1")
 
 
 async def test_pings_do_not_keep_a_connection() -> None:
