@@ -153,7 +153,7 @@ async def test_nothing_that_is_named_is_collected(sql_url: str, tmp_path: Path, 
                     await stores[0].delete_space(spaces[place])
                     spaces[place] = (await nodes[0].create_space()).id
         assert sum(node.collected for node in nodes) > ROUNDS, "too little was collected to show anything"
-        assert sum(node.forgotten for node in nodes) > ROUNDS, "too little was forgotten to show anything"
+        assert sum(node.forgotten for node in nodes), "nothing was forgotten, which shows nothing"
     finally:
         for store in stores:
             await store.close()
