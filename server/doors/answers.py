@@ -236,7 +236,24 @@ class Answers:
         self._senders.keep(key, sender, SENDER_OVERHEAD + 2 * texts)
         return sender
 
-    def find_unlisted(self, table: Table, line: bytes) -> Answer | None:
+    def look_up(self, table: Table, line: bytes, etag: bytes | None) -> tuple[Answer, bytes] | None:
+        """What answers a request line with this validator, not yet known to be well-formed, and what the log says of
+        it; None if it is not known here."""
+        answer = table.answers.get(line)
+        own = answer is not None
+        if answer is None:
+            answer = self._find_unlisted(table, line)
+            if answer is None:
+                return None
+        if etag is not None:
+            if answer.etag == etag:
+                answer = answer.unchanged
+                assert answer is not None
+            elif answer.etag is not None or not is_text(etag):
+                return None
+        return answer, answer.log if own else self._log_for(answer, line)
+
+    def _find_unlisted(self, table: Table, line: bytes) -> Answer | None:
         """What answers a line that has a query which does not matter, or whose path is missing."""
         found = _PLAIN_LINE.fullmatch(line)
         if found is None or len(line) > MAX_LINE_BYTES:
@@ -260,8 +277,8 @@ class Answers:
         name = index.find_page(text)
         return table.missing.get(name) or self._show_missing(table, name, line)
 
-    def log_for(self, answer: Answer, line: bytes) -> bytes:
-        """What the log says where `answer` is that of another line than its own, from `find_unlisted`."""
+    def _log_for(self, answer: Answer, line: bytes) -> bytes:
+        """What the log says where `answer` is that of another line than its own, from `_find_unlisted`."""
         before, behind = answer.around
         return before + self.journal.format.target(line[4:-9]) + behind
 

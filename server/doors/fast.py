@@ -16,7 +16,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from enum import Enum
 
-from server.doors.answers import MAX_LINES_BYTES, NO_MANNER, NOBODY, Answers, cut_conditions, is_text
+from server.doors.answers import MAX_LINES_BYTES, NO_MANNER, NOBODY, Answers, cut_conditions
 from server.doors.head import Head
 from server.doors.http1 import render_head
 from server.doors.journal import Asked, Journal
@@ -109,22 +109,13 @@ class FastProtocol(SendingProtocol):
         if table is None or table.retired:
             self._sender = NOBODY  # who is met again gets another
             return False
-        answer = table.answers.get(line)
-        own = answer is not None
-        if answer is None:
-            answer = self.answers.find_unlisted(table, line)
-            if answer is None:
-                return False
-        if etag is not None:
-            if answer.etag == etag:
-                answer = answer.unchanged
-                assert answer is not None
-            elif answer.etag is not None or not is_text(etag):
-                return False
+        found = self.answers.look_up(table, line, etag)
+        if found is None:
+            return False
+        answer, log = found
         # For a part there has to be something to take it of (RFC 9110 §14.2).
         if span is not None and answer.etag is not None and line.startswith(b"GET "):
             return self._answer_range(answer, line, span)
-        log = answer.log if own else self.answers.log_for(answer, line)
         if self._manner.closes:
             return self._reply_last(answer, line, log)
         return self._reply(answer, line, log)
@@ -171,7 +162,7 @@ class FastProtocol(SendingProtocol):
     def _reply_last(self, answer: Answer, line: bytes, log: bytes) -> bool:
         """Reply to who has asked for the connection's end, and so has nothing more to say (RFC 9112 §9.6)."""
         if not answer.is_small:
-            return self._reply_otherwise(answer, line)
+            return self._give(answer, line, answer.tally.status, answer.head, answer.body)
         assert isinstance(answer.body, bytes), "a small one is at hand"
         now = self.loop.time()
         moment = self.journal.tick(self.loop, now)
@@ -185,10 +176,6 @@ class FastProtocol(SendingProtocol):
         self._ready = False
         self.transport.close()
         return True
-
-    def _reply_otherwise(self, answer: Answer, line: bytes) -> bool:
-        """The same where the connection ends behind it, or where the body is no part of the prepared bytes."""
-        return self._give(answer, line, answer.tally.status, answer.head, answer.body)
 
     def _answer_range(self, answer: Answer, line: bytes, field: bytes) -> bool:
         """Answer with a part of what `answer` shows."""

@@ -21,7 +21,7 @@ from server.doors.tls_transport import PIECE_BYTES, TlsTransport
 from server.edge.edge import Edge
 from server.listeners import edge_server
 from tests.support.connections import Peer, connection, until, until_all_are_closed
-from tests.support.hosting import Hosting, in_thread, listening, memory_hosting, served
+from tests.support.hosting import Hosting, in_thread, listened_to, listening, memory_hosting, served
 from tests.support.tls import TlsWire, trusting
 from tests.support.wire import Wire
 
@@ -99,14 +99,8 @@ async def stoppable(edge: Edge, context: ssl.SSLContext, stops: list[Callable[[]
     server = edge_server(edge, tls=context)
     loop = asyncio.get_running_loop()
     stops.append(lambda: loop.call_soon_threadsafe(server.stop))
-    with listening() as sock:
-        running = asyncio.create_task(server.listen(sock))
-        await server.listening.wait()
-        try:
-            yield sock.getsockname()[1]
-        finally:
-            server.stop()
-            await running
+    async with listened_to(server) as port:
+        yield port
 
 
 @pytest.fixture(params=[asyncio.new_event_loop, uvloop.new_event_loop])

@@ -19,7 +19,7 @@ from server.doors.phases import DEADLINES, Phase
 from server.edge.edge import Edge
 from server.edge.preview_access import Previews
 from server.listener_hypercorn import hypercorn_server
-from server.listeners import edge_server
+from server.listeners import Listener, edge_server
 from storage.blobs import BlobStore
 from storage.local import LocalBlobs
 from storage.memory import MemoryBlobs, MemoryMetadata
@@ -212,6 +212,13 @@ async def served_by_hypercorn(
 ) -> AsyncIterator[int]:
     """The edge behind hypercorn."""
     server = hypercorn_server(edge, tls, journal)
+    async with listened_to(server) as port:
+        yield port
+
+
+@asynccontextmanager
+async def listened_to(server: Listener) -> AsyncIterator[int]:
+    """The port that `server` listens to, until the block ends."""
     with listening() as sock:
         running = asyncio.create_task(server.listen(sock))
         await server.listening.wait()

@@ -205,24 +205,15 @@ class Http2Protocol(Http2Receiver):
             return False
         table, line = sender.table, asking.line
         assert table is not None, "whoever was found has one"
-        answer = table.answers.get(line)
-        own = answer is not None
-        if answer is None:
-            answer = self.answers.find_unlisted(table, line)
-            if answer is None:
-                return False
-        if asking.etag is not None:
-            if answer.etag == asking.etag:
-                answer = answer.unchanged
-                assert answer is not None
-            elif answer.etag is not None:
-                return False
+        found = self.answers.look_up(table, line, asking.etag)
+        if found is None:
+            return False
+        answer, log = found
         asking.sender = sender
         if sender is not self._sender:
             self._note_visit(table.site)
             self._sender = sender
         assert isinstance(answer, FramedAnswer)
-        log = answer.log if own else self.answers.log_for(answer, line)
         if self._gives_up_table or not self._reply(number.to_bytes(4, "big"), answer, log, asking.log):
             self._reply_in_frames(number, answer, log, asking.log)
         return True
