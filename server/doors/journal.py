@@ -1,7 +1,7 @@
 """What the doors note of each answer: a line of the access log, and a count by site and status.
 
-Noting is appending to two lists; whatever can be put into words beforehand has been. Once a second, or sooner if there
-is much, the lists go in one piece to whoever wants them.
+Noting is appending to two lists; whatever can be put into words beforehand has been. If there is much the lines go on
+in one piece, and the counts are added up; once a second both go to whoever wants them.
 """
 
 from __future__ import annotations
@@ -96,12 +96,15 @@ class Journal:
         """`clock` gives seconds since the epoch."""
         self.format = log_format
         self.moment = Moment(-2.0, 0.0, log_format)  # long over
+        self.now = -2.0  # by the loop's clock, which stands still while what has come is answered
+        self._stamp = b""  # what the log says of it
         self._clock = clock
         self._write = write
         self._count = count
         self._millis = log_format.millis
-        self._lines: list[bytes] = []
+        self._pieces: list[bytes] = []  # of lines
         self._tallies: list[Tally] = []
+        self._counter: Counter[Tally] = Counter()
         self._flushing: asyncio.TimerHandle | None = None
 
     def tick(self, loop: asyncio.AbstractEventLoop, now: float) -> Moment:
@@ -111,18 +114,18 @@ class Journal:
             moment = self.moment = Moment(now, self._clock(), self.format)
             if self._flushing is None:
                 self._flushing = loop.call_at(moment.until, self._flush_when_due, loop)
+        self.now = now
+        self._stamp = moment.log + self._millis[int((now - moment.begin) * 1000)]
         return moment
 
-    def note(self, now: float, tally: Tally, peer: bytes, request: bytes, sender: bytes) -> None:
-        """An answer given at `now`, which `tick` has seen; the pieces as `format` writes them."""
+    def note(self, tally: Tally, peer: bytes, request: bytes, sender: bytes) -> None:
+        """An answer given at the time of the last `tick`; the pieces as `format` writes them."""
         tallies = self._tallies
         tallies.append(tally)
         if self._write is not None:
-            moment = self.moment
-            millis = self._millis[int((now - moment.begin) * 1000)]
-            self._lines.append(b"".join((peer, moment.log, millis, request, sender)))
+            self._pieces += (peer, self._stamp, request, sender)
         if len(tallies) >= MAX_NOTES:
-            self.flush()
+            self._gather()
 
     def note_answer(
         self, loop: asyncio.AbstractEventLoop, peer: bytes, asked: Asked, status: int, size: int, site_id: str = ""
@@ -141,12 +144,11 @@ class Journal:
         tally: Tally,
     ) -> None:
         """Note an answer to method, target and protocol, whose status and size were not known beforehand."""
-        now = loop.time()
-        self.tick(loop, now)
+        self.tick(loop, loop.time())
         request = b""
         if self._write is not None:
             request = self.format.request(*line, tally.status, tally.size, tally.site_id.encode("ascii"))
-        self.note(now, tally, peer, request, sender)
+        self.note(tally, peer, request, sender)
 
     def _flush_when_due(self, loop: asyncio.AbstractEventLoop) -> None:
         self._flushing = None
@@ -156,9 +158,16 @@ class Journal:
 
     def flush(self) -> None:
         """Hand on what has been noted."""
-        lines, tallies = self._lines, self._tallies
+        self._gather()
+        if self._counter:
+            counter, self._counter = self._counter, Counter()
+            self._count(counter)
+
+    def _gather(self) -> None:
+        """Hand on the lines, and add up the counts."""
+        pieces, tallies = self._pieces, self._tallies
         if tallies:
-            self._lines, self._tallies = [], []
-            self._count(Counter(tallies))
+            self._pieces, self._tallies = [], []
+            self._counter.update(tallies)
             if self._write is not None:
-                self._write(b"".join(lines))
+                self._write(b"".join(pieces))

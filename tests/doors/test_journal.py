@@ -40,8 +40,10 @@ async def test_much_is_handed_on_at_once() -> None:
     loop = asyncio.get_running_loop()
     for _ in range(MAX_NOTES - 1):
         journal.note_answer(loop, b'{"remote":"","time":"', ASKED, 200, 5, "site_1")
-    assert not taken.counts
+    assert not taken.lines
     journal.note_answer(loop, b'{"remote":"","time":"', ASKED, 404, 5)
+    assert len(taken.lines) == MAX_NOTES
+    journal.flush()
     assert taken.counts == {("site_1", 200): MAX_NOTES - 1, ("", 404): 1}
     read = json.loads(taken.lines[0])
     assert read["time"].startswith("2026-09-21T14:13:20.")
@@ -76,10 +78,10 @@ async def test_the_clock_may_be_set_back() -> None:
     journal = Journal(lambda: now, FORMATS["json"], taken.write)
     loop = asyncio.get_running_loop()
     journal.tick(loop, 100.0)
-    journal.note(100.4, Tally("", 200, 0), b"", b"", b"")
+    journal.note(Tally("", 200, 0), b"", b"", b"")
     now = NOW - 1000
     assert journal.tick(loop, 99.0).date == b"date: Mon, 21 Sep 2026 13:56:40 GMT\r\n"
-    journal.note(99.0, Tally("", 200, 0), b"", b"", b"")
+    journal.note(Tally("", 200, 0), b"", b"", b"")
     journal.flush()
 
 

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from server.doors.answers import NO_MANNER, Answers, Manner, cut_conditions
 from server.doors.head import parse_head
 from server.doors.journal import Journal
+from server.doors.shapes import Names, Shape, shape_of_conditions, shape_of_senders
 from server.edge.request import Request
 from tests.support.hosting import Hosting, memory_hosting
 
@@ -29,18 +30,47 @@ class Meeting:
     def __init__(self, hosting: Hosting) -> None:
         self.journal = Journal(write=lambda lines: None)
         self.answers = Answers(hosting.edge, self.journal)
-        self.last = NO_MANNER
+        self.last, self.lines = NO_MANNER, b""
+        self.shapes: list[tuple[Shape, Manner]] = []
+        self.fitted = 0
 
     def meet(self, lines: bytes) -> tuple[Manner, bytes, bytes | None] | None:
         """As the door does: the sender, what the log says of him, his validator; after a look at what they rest on."""
-        cut = cut_conditions(b"\r\n" + lines)
+        whole = b"\r\n" + lines
+        cut = cut_conditions(whole)
         met = None if cut is None else self.answers.meet(cut[0], self.last)
         if cut is None or met is None:
+            assert all(shape.fit(whole, 0) is None for shape, _ in self.shapes)
             return None
-        self.last, sender, log = met
+        manner, sender, names = met
+        self.shapes = [(shape, of) for shape, of in self.shapes if of is manner]
         assert sender.host == "a.test"
-        self._compare(lines, self.last, log, *cut[1:])
-        return self.last, log, cut[1]
+        log = self.journal.format.sender(*names)
+        self._compare(lines, manner, log, *cut[1:])
+        self._fit(whole, cut, names)
+        self._remember(whole, cut[0], manner, names)
+        return manner, log, cut[1]
+
+    def _fit(self, whole: bytes, cut: tuple[bytes, bytes | None, bytes | None], names: Names) -> None:
+        """Whoever fits is who is met."""
+        for shape, _ in self.shapes:
+            values = shape.fit(b"GET / HTTP/1.1" + whole, len(b"GET / HTTP/1.1"))
+            if values is None:
+                continue
+            self.fitted += 1
+            if shape.names is None:
+                assert shape.conditions(values) == cut[1:]
+            else:
+                assert (shape.rename(shape.names, values), cut[1:]) == (names, (None, None))
+
+    def _remember(self, whole: bytes, lines: bytes, manner: Manner, names: Names) -> None:
+        if manner is self.last:
+            if lines != whole and lines == self.lines:
+                self.shapes.append((shape_of_conditions(whole), manner))
+            elif lines == whole and (shape := shape_of_senders(self.lines, lines, names)) is not None:
+                self.shapes.append((shape, manner))
+        self.last, self.lines = manner, lines
+        del self.shapes[:-4]
 
     def _compare(self, lines: bytes, manner: Manner, log: bytes, etag: bytes | None, span: bytes | None) -> None:
         assert lines.endswith(b"\r\n\r\n")
@@ -128,6 +158,17 @@ def test_what_is_unusual_is_left_alone(meeting: Meeting, lines: bytes) -> None:
     assert meeting.meet(HOST + AGENT + b"\r\n")
 
 
+def test_what_changes_alone_is_seen_to_change(meeting: Meeting) -> None:
+    fitted = meeting.fitted
+    for number in range(4):
+        meeting.meet(HOST + b"User-Agent: %d\r\nReferer:  /%d \r\nCookie: %d\r\n\r\n" % (number, number, number))
+    assert meeting.fitted > fitted + 1
+    fitted = meeting.fitted
+    for number in range(4):
+        meeting.meet(HOST + b"Range: bytes=%d-\r\nUser-Agent: x\r\n" % number + TAG + DATE + b"\r\n")
+    assert meeting.fitted > fitted + 1
+
+
 @pytest.mark.parametrize("mark", [b"User-Agent", b"Cookie", b"Referer", b"If-Modified-Since", b"Range"])
 def test_no_octet_in_a_value_is_let_through(meeting: Meeting, mark: bytes) -> None:
     taken = 0
@@ -156,3 +197,14 @@ def test_whoever_is_met_is_who_he_says(meeting: Meeting, lines: list[tuple[bytes
     meeting.meet(text + b"\r\n")
     meeting.meet(HOST + text + b"\r\n")
     meeting.meet(HOST + AGENT + COOKIE + text + b"\r\n")
+    meeting.meet(HOST + COOKIE + text + b"\r\n")
+
+
+@given(st.lists(st.lists(VALUES, min_size=6, max_size=6), max_size=6), st.permutations(range(7)))
+def test_whoever_fits_is_who_would_be_met(meeting: Meeting, heads: list[list[bytes]], order: list[int]) -> None:
+    marks = [b"User-Agent: ", b"Cookie: ", b"Referer: ", b"If-None-Match: ", b"If-Modified-Since: ", b"Range: "]
+    for leave in (0, 3):  # who has no conditions is told from who has
+        meeting.meet(HOST + b"\r\n")
+        for values in heads:
+            lines = [HOST, *(mark + value + b"\r\n" for mark, value in zip(marks, values, strict=True))]
+            meeting.meet(b"".join(lines[place] for place in order if place <= 6 - leave) + b"\r\n")

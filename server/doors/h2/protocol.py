@@ -126,13 +126,13 @@ class Http2Protocol(Http2Receiver):
     def _note(self, answer: FramedAnswer, log: bytes, sender_log: bytes) -> None:
         """It is given now: make it one of this second."""
         self.idle_since = now = self._now
-        moment = self.journal.moment
-        if not moment.begin <= now < moment.until:
-            moment = self.journal.tick(self.loop, now)
-        if answer.moment is not moment:
-            answer.renew(moment)
+        journal = self.journal
+        if now != journal.now:
+            journal.tick(self.loop, now)
+        if answer.moment is not journal.moment:
+            answer.renew(journal.moment)
         answer.entry.used = True
-        self.journal.note(now, answer.tally, self._peer, log, sender_log)
+        journal.note(answer.tally, self._peer, log, sender_log)
 
     def on_block(self, number: int, block: bytes, *, ends: bool) -> None:
         stream = self.streams.get(number)

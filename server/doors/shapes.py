@@ -1,0 +1,110 @@
+"""What repeats in the heads of one connection, with gaps for what does not.
+
+Lines that differ from those before in nothing but what stands in the gaps are as well-formed, and mean what those
+meant, so that most of a head is compared and little of it read.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from typing import TypeAlias
+
+# The names as browsers write them; a field of that name that is written otherwise, or is there again, is read with the
+# rest.
+HOST = b"\r\nHost: "
+USER_AGENT = b"\r\nUser-Agent: "
+COOKIE = b"\r\nCookie: "
+REFERER = b"\r\nReferer: "
+IF_NONE_MATCH = b"\r\nIf-None-Match: "
+IF_MODIFIED_SINCE = b"\r\nIf-Modified-Since: "
+RANGE = b"\r\nRange: "
+
+_SENDERS = frozenset({USER_AGENT, COOKIE, REFERER})
+_CONDITIONS = frozenset({IF_NONE_MATCH, IF_MODIFIED_SINCE, RANGE})
+_END = b"\r\n"
+TEXT = bytes(range(0x20, 0x7F))  # in the value of a field that is taken as it is
+
+Names: TypeAlias = tuple[bytes, bytes, bytes]  # Host, Referer and User-Agent, as the log has them; b"": none
+
+
+def is_text(value: bytes) -> bool:
+    """Whether it can be the value of a field without a closer look."""
+    return not value.translate(None, TEXT)
+
+
+class Shape:
+    """Header lines, from the end of the request line to the empty one, with gaps.
+
+    `etag`, `span`, `referer` and `user_agent` say which gap is theirs; there is one at least. `names` are what the
+    lines say of their sender, where some of the gaps are for that.
+    """
+
+    __slots__ = ("_between", "_first", "_last", "_least", "etag", "names", "referer", "span", "user_agent")
+
+    def __init__(self, lines: bytes, gaps: Collection[bytes], names: Names | None = None) -> None:
+        """`lines` are well-formed; where a mark of `gaps` is there for the first time, there is the gap."""
+        pieces = [b""]
+        places: dict[bytes, int] = {}
+        for line in lines.removeprefix(_END).split(_END):
+            mark = _mark_of(line)
+            if mark in gaps and mark not in places:
+                pieces[-1] += mark
+                places[mark] = len(places)
+                pieces.append(b"")
+            else:
+                pieces[-1] += _END + line
+        self._first, *self._between, self._last = pieces
+        self._least = sum(map(len, pieces))
+        self.names = names
+        self.etag = places.get(IF_NONE_MATCH)
+        self.span = places.get(RANGE)
+        self.referer = places.get(REFERER)
+        self.user_agent = places.get(USER_AGENT)
+
+    def fit(self, data: bytes, start: int) -> list[bytes] | None:
+        """The values in the gaps, if from `start` on `data` is of this shape."""
+        first, last = self._first, self._last
+        if len(data) < start + self._least or not data.startswith(first, start) or not data.endswith(last):
+            return None
+        rest = data[start + len(first) : -len(last)]
+        values: list[bytes] = []
+        for piece in self._between:
+            value, found, rest = rest.partition(piece)
+            if not found:
+                return None
+            values.append(value)
+        values.append(rest)
+        return None if b"".join(values).translate(None, TEXT) else values
+
+    def conditions(self, values: Sequence[bytes]) -> tuple[bytes | None, bytes | None]:
+        """If-None-Match and Range, of `fit`."""
+        etag, span = self.etag, self.span
+        return None if etag is None else values[etag], None if span is None else values[span]
+
+    def rename(self, names: Names, values: Sequence[bytes]) -> Names:
+        """`names` with those of `fit` in their places."""
+        host, referer, user_agent = names
+        if self.referer is not None:
+            referer = values[self.referer].strip(b" \t")
+        if self.user_agent is not None:
+            user_agent = values[self.user_agent].strip(b" \t")
+        return host, referer, user_agent
+
+
+def _mark_of(line: bytes) -> bytes:
+    return _END + line[: line.find(b": ") + 2]
+
+
+def shape_of_conditions(lines: bytes) -> Shape:
+    """That of who asks for one thing after another that he has, or for parts."""
+    return Shape(lines, _CONDITIONS)
+
+
+def shape_of_senders(before: bytes, lines: bytes, names: Names) -> Shape | None:
+    """That of who has changed between the two what he says of himself, `names` by now, and nothing else. Neither has
+    conditions."""
+    old, new = before.split(_END), lines.split(_END)
+    if len(old) != len(new):
+        return None
+    changed = {_mark_of(now) for then, now in zip(old, new, strict=True) if then != now}
+    return Shape(lines, changed, names) if changed and changed <= _SENDERS else None
