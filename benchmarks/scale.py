@@ -30,6 +30,7 @@ from benchmarks.work import CONNECTIONS, Scene, Work, browsers_over_pages, one_b
 WORKERS = 2  # the fewest for which the control API has a process of its own
 SAMPLE = 1000  # hosts whose answers are timed one by one
 CHANGES_PER_SECOND = 10
+LEAST_PRIORITY = 19
 WIDGET_HOST = "widget.localhost"
 OTHER = "other"  # the space that changes
 LONG = 3600.0  # seconds; a load that is ended by hand
@@ -144,6 +145,8 @@ def measure_changes(stage: Stage) -> dict[str, Figure]:
         work, lengths = _publish(stage, place, control, server)
         with closing(control.connect()) as connection:
             control.create_space(connection, OTHER)
+        for thread in _threads_of_others(server):  # as if they had a core of their own, and took nothing from the load
+            os.setpriority(os.PRIO_PROCESS, thread, LEAST_PRIORITY)
         edges = edge_pids(server)
         plan = _plan(place, work, lengths, stage.seconds)
         _cpu_us(stage, plan, edges)  # to get warm
@@ -198,11 +201,17 @@ def edge_pids(server: ServerProcess) -> list[int]:
     return [pid for pid in server.pids() if b"worker-" in Path(f"/proc/{pid}/cmdline").read_bytes()]
 
 
+def _threads_of_others(server: ServerProcess) -> list[int]:
+    """Those of the processes that do not answer visitors."""
+    others = set(server.pids()) - set(edge_pids(server))
+    return [int(thread) for pid in others for thread in os.listdir(f"/proc/{pid}/task")]
+
+
 def _publish(stage: Stage, place: Place, control: Control, server: ServerProcess) -> tuple[Work, dict[str, int]]:
     """The site, its answers checked; processes that are not the edge move to the client's core."""
     control.deploy(stage.corpus.published, DOMAIN)
-    for pid in set(server.pids()) - set(edge_pids(server)):
-        os.sched_setaffinity(pid, {stage.client_core})
+    for thread in _threads_of_others(server):
+        os.sched_setaffinity(thread, {stage.client_core})
     visitor = visit(place)
     with closing(visitor):
         work = browsers_over_pages(Scene(stage.corpus, 0, lambda path: {}))

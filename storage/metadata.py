@@ -56,6 +56,10 @@ class EdgeMetadata(FileFinder, Protocol):
         """The changes after revision `since`, oldest first, at most `limit`."""
         ...
 
+    def list_changes_nowait(self, since: int, limit: int = 1000) -> Sequence[Change] | None:
+        """The same; None if that is not to be had without waiting."""
+        ...
+
     async def find_site(self, domains: Sequence[str]) -> HostedSite | None:
         """The site of the first of `domains` that has one, with its space's revisions as of the same instant."""
         ...

@@ -108,7 +108,7 @@ class Manner:
 
 
 class Sender:
-    """Who is served from `table`, as of `revision`; `answers` are those of it."""
+    """Who is served from `table`, as was last seen at `revision`; `answers` are those of it."""
 
     __slots__ = ("answers", "host", "revision", "table")
 
@@ -161,7 +161,6 @@ class Answers:
         self._sends_files = sends_files
         self._reader = QuickReader()
         self._manners: Memo[bytes, Manner] = Memo(MAX_MANNERS_BYTES)
-        self._revision = -1  # that _senders are of
         self._senders: Memo[tuple[bytes, frozenset[Coding], str | None], Sender] = Memo(MAX_SENDERS_BYTES)
         self._tables = Tables(edge.cache)
         # Of those who say their origin where that matters. Anybody can make up many, and should push out nobody else.
@@ -206,16 +205,13 @@ class Answers:
 
     def find_sender(self, authority: bytes, manner: Manner) -> Sender | None:
         """Whoever asks this host (as sent) in this manner; None if the host is not known here yet."""
-        revision = self.edge.revision
-        if revision != self._revision:
-            self._revision = revision
-            self._senders.clear()
-        if revision < 0:
-            return None
         key = authority, manner.codings, manner.origin
         sender = self._senders.get(key)
-        if sender is not None and not (sender.table is None or sender.table.retired):
+        if sender is not None and self.confirm(sender):
             return sender
+        revision = self.edge.catch_up_nowait()
+        if revision < 0:
+            return None
         try:
             host = normal_host(authority.decode("latin-1"))
         except Refusal:
@@ -228,6 +224,18 @@ class Answers:
         texts = 2 * len(authority) + len(manner.origin or "")
         self._senders.keep(key, sender, SENDER_OVERHEAD + 2 * texts)
         return sender
+
+    def confirm(self, sender: Sender) -> bool:
+        """Whether he is served from his table, whatever has changed since the last time."""
+        table = sender.table
+        if table is None or table.retired:
+            return False
+        if sender.revision != self.edge.revision:
+            revision = self.edge.catch_up_nowait()
+            if revision < 0 or self.edge.find_site_nowait(sender.host, table.origin) is not table.site:
+                return False
+            sender.revision = revision
+        return True
 
     def look_up(self, table: Table, line: bytes, etag: bytes | None) -> tuple[Answer, bytes] | None:
         """What answers a request line with this validator, not yet known to be well-formed, and what the log says of

@@ -65,7 +65,8 @@ class FastProtocol(SendingProtocol):
         if self._ready:
             sender = self._sender
             lines = self._lines
-            if sender.revision == self.edge.revision and data.endswith(lines):
+            is_current = sender.revision == self.edge.revision or self.answers.confirm(sender)
+            if is_current and data.endswith(lines):
                 line = data[: -len(lines)]
                 answer = sender.answers.get(line)
                 if answer is not None:
@@ -73,16 +74,16 @@ class FastProtocol(SendingProtocol):
                         return
                 elif self._answer_line(line, None, None):
                     return
-            elif self._answer(data):
+            elif self._answer(data, is_current=is_current):
                 return
         super().data_received(data)
 
-    def _answer(self, data: bytes) -> bool:
-        """Answer the one head that `data` is, if there is an answer in the tables."""
+    def _answer(self, data: bytes, *, is_current: bool) -> bool:
+        """Answer the one head that `data` is, if there is an answer in the tables. `is_current`: what is known of the
+        last sender still holds, and these are not just his lines."""
         if len(data) > MAX_WHOLE_BYTES or not data.endswith(b"\r\n\r\n"):
             return False
         end = data.find(b"\r\n")
-        is_current = self._sender.revision == self.edge.revision
         shape = self._shape
         if shape is not None and is_current:
             values = shape.fit(data, end)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Protocol
 
 from storage.errors import StorageError
@@ -56,6 +56,7 @@ class Follower:
         self._clear = clear
         self._applied = applied
         self._lock = asyncio.Lock()
+        self._in_trouble = False
 
     @property
     def behind(self) -> bool:
@@ -66,6 +67,21 @@ class Follower:
         """Return once this worker is not behind. Raises `Unavailable`."""
         while self.behind:
             await self.poll()
+
+    def catch_up_nowait(self) -> bool:
+        """Catch up if that is a matter of reading a few lines of the log, and those are to be had without waiting;
+        whether this worker is not behind any more."""
+        if self.revision < 0 or self._lock.locked() or self._in_trouble:
+            return False
+        try:
+            changes = self._metadata.list_changes_nowait(self.revision, BATCH)
+        except StorageError:
+            self._in_trouble = True  # `poll` says of what kind
+            return False
+        if changes:
+            self.tell(changes[-1].revision)
+            self._follow(changes)
+        return not self.behind
 
     def tell(self, revision: int) -> None:
         """Whoever has seen a revision in the store tells the node before anything is answered by it: its writer, which
@@ -97,9 +113,16 @@ class Follower:
                 self._restart(latest)
             while self.revision < latest:
                 changes = await self._metadata.list_changes(self.revision, BATCH)
-                for change in changes:
-                    self._apply(change)
-                self._reach(changes[-1].revision if changes else latest)
+                if changes:
+                    self._follow(changes)
+                else:
+                    self._reach(latest)
+            self._in_trouble = False
+
+    def _follow(self, changes: Sequence[Change]) -> None:
+        for change in changes:
+            self._apply(change)
+        self._reach(changes[-1].revision)
 
     def _restart(self, latest: int) -> None:
         self._clear()

@@ -136,6 +136,11 @@ class Edge:
         applied = self.follower.revision
         return applied if self._node.revision <= applied else -1
 
+    def catch_up_nowait(self) -> int:
+        """The revision, once what has changed is known, if that is to be had without waiting; -1 if not."""
+        self._is_current()
+        return self.revision
+
     def find_site_nowait(self, host: str, origin: str | None = None) -> HostedSite | None:
         """The site of a host (from `normal_host`), if there is one and it is known without asking; in the version for
         pages of `origin`, if `reads_origin(host)`. Not that of a preview: who may see it, and what its answers say, is
@@ -179,7 +184,8 @@ class Edge:
         self._router.apply(change)
         self._widgets.apply(change)
         if change.freed:
-            self.visits.free(change.freed)
+            # Whoever asks now for what has gone is told so before the connection ends.
+            asyncio.get_running_loop().call_soon(self.visits.free, change.freed)
 
     def _forget(self) -> None:
         self._router.clear()
@@ -214,8 +220,11 @@ class Edge:
             response = mark(response, site.preview)
         return stamp(response, self._date[1], site.id)
 
+    def _is_current(self) -> bool:
+        return not self.follower.behind or self.follower.catch_up_nowait()
+
     def _find_nowait(self, request: Request) -> tuple[Response, HostedSite | None] | None:
-        if self.follower.behind:
+        if not self._is_current():
             return None
         site: HostedSite | None = None
         try:

@@ -82,6 +82,9 @@ class MemoryMetadata(
     async def list_changes(self, since: int, limit: int = 1000) -> Sequence[Change]:
         return self._changes[since : since + limit]
 
+    def list_changes_nowait(self, since: int, limit: int = 1000) -> Sequence[Change] | None:
+        return self._changes[since : since + limit]
+
     async def find_site(self, domains: Sequence[str]) -> HostedSite | None:
         for domain in domains:
             if domain in self._domains:

@@ -116,8 +116,11 @@ class EdgeVerbs(Verbs):
         return int(rows[0].revision)
 
     async def list_changes(self, since: int, limit: int = 1000) -> Sequence[Change]:
-        rows = await self._database.edge.rows(_CHANGES, {"since": since, "most": limit})
-        return [Change(**row._mapping) for row in rows]
+        return _changes(await self._database.edge.rows(_CHANGES, {"since": since, "most": limit}))
+
+    def list_changes_nowait(self, since: int, limit: int = 1000) -> Sequence[Change] | None:
+        rows = self._database.edge.rows_nowait(_CHANGES, {"since": since, "most": limit})
+        return None if rows is None else _changes(rows)
 
     async def find_site(self, domains: Sequence[str]) -> HostedSite | None:
         rows = await self._database.edge.rows(_SITES, {"domains": domains})
@@ -147,6 +150,10 @@ class EdgeVerbs(Verbs):
     async def find_widget_for_domain(self, workspace_id: str, domain: str) -> Widget | None:
         rows = await self._database.edge.rows(_WIDGET_FOR_DOMAIN, {"workspace": workspace_id, "domain": domain})
         return WIDGET.value(rows[0]) if rows else None
+
+
+def _changes(rows: Sequence[Row[Any]]) -> Sequence[Change]:
+    return [Change(**row._mapping) for row in rows]
 
 
 def _file(row: Row[Any], revision: int) -> File:

@@ -120,6 +120,9 @@ class PooledReader:
             async with self._engine.connect() as connection:
                 return (await connection.execute(statement, parameters)).all()
 
+    def rows_nowait(self, statement: Executable, parameters: Mapping[str, Any] | None = None) -> None:
+        """Not to be had without waiting."""
+
     async def close(self) -> None:
         """Let go of all connections; again is harmless."""
         await self._engine.dispose()
@@ -138,6 +141,10 @@ class DirectReader:
 
     async def rows(self, statement: Executable, parameters: Mapping[str, Any] | None = None) -> Sequence[Row[Any]]:
         """All of the answer; never suspends."""
+        return self.rows_nowait(statement, parameters)
+
+    def rows_nowait(self, statement: Executable, parameters: Mapping[str, Any] | None = None) -> Sequence[Row[Any]]:
+        """All of the answer."""
         with translated():
             if self._connection is None:
                 self._connection = self._engine.connect()

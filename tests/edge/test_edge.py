@@ -34,11 +34,14 @@ class Watched(MemoryMetadata):
         self.gate.set()
 
     async def _pass(self, call: str) -> None:
+        self._note(call)
+        await self.gate.wait()
+
+    def _note(self, call: str) -> None:
         self.calls[call] += 1
         self.called[call].set()
         if self.away:
             raise Unavailable("the test took it away")
-        await self.gate.wait()
 
     async def get_revision(self) -> int:
         await self._pass("get_revision")
@@ -47,6 +50,10 @@ class Watched(MemoryMetadata):
     async def list_changes(self, since: int, limit: int = 1000) -> Sequence[Change]:
         await self._pass("list_changes")
         return await super().list_changes(since, limit)
+
+    def list_changes_nowait(self, since: int, limit: int = 1000) -> Sequence[Change] | None:
+        self._note("list_changes_nowait")
+        return super().list_changes_nowait(since, limit) if self.gate.is_set() else None
 
     async def find_site(self, domains: Sequence[str]) -> HostedSite | None:
         found = await super().find_site(domains)  # read first, delivered later: news may overtake it
@@ -334,6 +341,37 @@ async def test_the_follower_starts_afresh_when_that_is_cheaper() -> None:
     await follower.catch_up()
     assert len(cleared) == 3
     assert not follower.behind
+
+
+async def test_a_change_is_heard_of_at_once_where_the_store_is_read_without_waiting() -> None:
+    hosting, metadata = await watched()
+    await hosting.site("a.test", {"index.html": b"old"})
+    await hosting.site("b.test", {"index.html": b"other"})
+    assert hosting.edge.respond_nowait(get()) is None, "nothing is known yet, not even the revision"
+    await answer(hosting.edge, get())
+    await answer(hosting.edge, get("b.test"))
+    for number in range(3):
+        calls = metadata.calls["get_revision"], metadata.calls["list_changes"]
+        await hosting.publish("a.test", {"index.html": b"%d" % number})
+        assert hosting.edge.respond_nowait(get("b.test")) is not None
+        assert hosting.edge.respond_nowait(get()) is None, "what has changed has to be asked for"
+        assert (metadata.calls["get_revision"], metadata.calls["list_changes"]) == calls
+        assert (await answer(hosting.edge, get())).body == b"%d" % number
+
+
+async def test_a_log_that_cannot_be_read_is_asked_for_once_until_it_can() -> None:
+    hosting, metadata = await watched()
+    await hosting.site("a.test", {"index.html": b"old"})
+    await answer(hosting.edge, get())
+    metadata.away = True
+    await hosting.publish("a.test", {"index.html": b"new"})
+    assert [hosting.edge.catch_up_nowait() for _ in range(3)] == [-1] * 3
+    assert metadata.calls["list_changes_nowait"] == 1
+    metadata.away = False
+    assert hosting.edge.catch_up_nowait() == -1
+    await hosting.edge.follower.catch_up()
+    await hosting.publish("a.test", {"index.html": b"newer"})
+    assert hosting.edge.catch_up_nowait() == await metadata.get_revision()
 
 
 async def test_whoever_sees_a_change_first_tells_the_node() -> None:

@@ -57,6 +57,10 @@ async def test_changes_come_in_pieces(metadata: MetadataStore, space: Space) -> 
     assert [change.revision for change in changes] == [1, 2, 3, 4, 5]
     assert await metadata.list_changes(1, 2) == changes[1:3]
     assert await metadata.list_changes(5) == []
+    if metadata.list_changes_nowait(0) is not None:  # where reading takes no waiting
+        assert metadata.list_changes_nowait(0) == changes
+        assert metadata.list_changes_nowait(1, 2) == changes[1:3]
+        assert metadata.list_changes_nowait(5) == []
 
 
 async def test_a_domain_raced_for_goes_to_one(metadata: MetadataStore, space: Space) -> None:

@@ -81,7 +81,7 @@ class Http2Protocol(Http2Receiver):
 
     def read(self, data: bytes) -> None:
         self._now = self.loop.time()
-        self._revision = self.edge.revision
+        self._revision = self.edge.catch_up_nowait()
         super().read(data)
 
     # Header blocks.
