@@ -180,20 +180,20 @@ class Answers:
                 return None
             if len(lines) <= MAX_LINES_BYTES:
                 self._manners.keep(lines, manner, 3 * len(lines) + MANNER_OVERHEAD)
-        if cookie is not None and not is_text(cookie):
+        # A value that is to be looked at, or two of one name, are for others.
+        if not is_text(b"".join(filter(None, (user_agent, cookie, referer, authority)))):
             return None
-        # Two of one name, or a value that is to be looked at, are for others.
         if authority is None:
             authority = manner.authority
-        elif manner.authority is not None or not is_text(authority):
+        elif manner.authority is not None:
             return None
         if user_agent is None:
             user_agent = manner.user_agent or b""
-        elif manner.user_agent is not None or not is_text(user_agent):
+        elif manner.user_agent is not None:
             return None
         if referer is None:
             referer = manner.referer or b""
-        elif manner.referer is not None or not is_text(referer):
+        elif manner.referer is not None:
             return None
         if authority is None:
             return None
