@@ -104,9 +104,9 @@ class AccessLog:
             self._closing.wait(GATHER_SECONDS)
             while not self._waiting.empty():
                 pieces.append(self._waiting.get())
-            lines = b"".join(pieces)
-            self._append(lines)
-            self._taken += len(lines)
+            if lines := b"".join(pieces):
+                self._append(lines)
+                self._taken += len(lines)
         self._let_go()
 
     def _append(self, lines: bytes) -> None:

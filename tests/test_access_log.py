@@ -98,6 +98,15 @@ def test_what_cannot_be_opened_is_dropped_and_told_once(tmp_path: Path) -> None:
     assert told[1]["dropped"] == 3
 
 
+def test_who_has_nothing_to_say_says_nothing(tmp_path: Path) -> None:
+    with capture_logs() as told, logging_to(tmp_path / "access.log"):
+        pass
+    with logging_to(tmp_path / "logs" / "access.log"):
+        pass
+    assert list(tmp_path.iterdir()) == []
+    assert told == []
+
+
 def test_a_disk_that_is_full(tmp_path: Path) -> None:
     full = tmp_path / "access.log"
     full.symlink_to("/dev/full")

@@ -85,7 +85,7 @@ class FastProtocol(SendingProtocol):
             return False
         end = data.find(b"\r\n")
         shape = self._shape
-        if shape is not None and is_current:
+        if shape is not None and is_current and len(data) - end <= MAX_LINES_BYTES:
             values = shape.fit(data, end)
             if values is not None:
                 if shape.names is not None:

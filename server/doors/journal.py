@@ -15,10 +15,12 @@ from dataclasses import dataclass
 from server.doors.log_format import FORMATS, UNKNOWN, LogFormat
 from server.edge.conditions import http_date
 
-# Before they are handed on. So many lines are counted, joined and written in one go, and answers wait for that: at
-# 59,000 requests a second the 99th percentile of latency was 0.3 to 1.8 ms with 2048, 0.2 to 0.3 ms with 256.
+# Before their lines are handed on. So many are joined in one go, and answers wait for that: at 59,000 requests a second
+# the 99th percentile of latency was 0.3 to 1.8 ms with 2048, 0.2 to 0.3 ms with 256.
 # Driven to its limit, a request costs 1 to 5% more CPU time so.
 MAX_NOTES = 256
+# Before counts are handed on, of things that are counted apart: 0.5 ms. Each answer that no door remembers is one.
+MAX_COUNTED = 1024
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -159,9 +161,7 @@ class Journal:
     def flush(self) -> None:
         """Hand on what has been noted."""
         self._gather()
-        if self._counter:
-            counter, self._counter = self._counter, Counter()
-            self._count(counter)
+        self._hand_on_counts()
 
     def _gather(self) -> None:
         """Hand on the lines, and add up the counts."""
@@ -171,3 +171,10 @@ class Journal:
             self._counter.update(tallies)
             if self._write is not None:
                 self._write(b"".join(pieces))
+            if len(self._counter) >= MAX_COUNTED:
+                self._hand_on_counts()
+
+    def _hand_on_counts(self) -> None:
+        if self._counter:
+            counter, self._counter = self._counter, Counter()
+            self._count(counter)

@@ -166,6 +166,7 @@ class Tables:
         table = self._tables.get(key)
         if table is None:
             table = self._tables[key] = Table(site, accept_encoding, origin)
+        table.site = site  # the same version, perhaps read anew
         return table
 
     def show_own_page(self, table: Table, answer: Answer) -> None:

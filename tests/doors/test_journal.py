@@ -7,7 +7,7 @@ import json
 from collections import Counter
 from collections.abc import Mapping
 
-from server.doors.journal import MAX_NOTES, Asked, Journal, Tally
+from server.doors.journal import MAX_COUNTED, MAX_NOTES, Asked, Journal, Tally
 from server.doors.log_format import FORMATS
 from tests.support.hosting import NOW
 
@@ -52,6 +52,15 @@ async def test_much_is_handed_on_at_once() -> None:
         "remote": "", "method": "GET", "target": "/a?b", "protocol": "HTTP/1.1", "status": 200, "bytes": 5,
         "site": "site_1", "host": "a.test", "referer": "r", "user_agent": "curl",
     }  # fmt: skip
+
+
+async def test_what_is_counted_apart_is_not_kept_for_long() -> None:
+    taken = Taken()
+    journal = Journal(lambda: NOW, FORMATS["json"], count=taken.count)
+    loop = asyncio.get_running_loop()
+    for size in range(MAX_COUNTED + MAX_NOTES):
+        journal.note_answer(loop, b"", ASKED, 200, size, "site_1")
+    assert taken.counts["site_1", 200] >= MAX_COUNTED
 
 
 async def test_little_is_handed_on_within_a_second() -> None:

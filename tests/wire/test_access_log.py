@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import json
 import threading
 import time
@@ -115,6 +116,44 @@ def compare(case: Case, log: Log, port: int, *, hardened: bool = True) -> None:
             asked = [(line["method"], line["target"] if hardened else line["target"].rstrip("?")) for line in lines]
             assert (first[0].decode(), target if hardened else target.rstrip("?")) in asked
     assert not log.lines
+
+
+def test_who_says_something_else_each_time(fast: tuple[Log, int], slow: tuple[Log, int]) -> None:
+    """Heads that differ from those before in a few values, on one connection: each is answered and noted as it says."""
+    for log, port in (fast, slow):
+        log.lines.clear()
+        with Wire(port) as wire:
+
+            def ask(*lines: str, wire: Wire = wire) -> tuple[int, bytes]:
+                wire.send("\r\n".join(["GET /a.txt HTTP/1.1", "Host: basic.test", *lines, "", ""]).encode("latin-1"))
+                answer = wire.receive("GET")
+                return answer.status, answer.body
+
+            status, body = ask()
+            assert status == 200
+            tag = f'"{hashlib.sha256(body).hexdigest()[:32]}"'
+            whole = (200, body)
+            for number in range(4):
+                assert ask(f"User-Agent: a{number}", f"Cookie: c{number}", f"Referer:  r{number} ") == whole
+            assert ask("User-Agent: a9", f"Cookie: {'x' * 6000}", "Referer: r9") == whole
+            assert ask("User-Agent: \xe9", "Cookie: ", "Referer: ") == whole
+            for number in range(4):
+                assert ask("User-Agent: b", f"Range: bytes={number}-{number}") == (206, body[number : number + 1])
+            assert ask("User-Agent: b", "Range: bytes=9999999-")[0] == 416
+            for known in (tag, tag, '"other"', tag, f'W/{tag}, "x"', "nonsense", "*"):
+                expected = whole if known in ('"other"', "nonsense") else (304, b"")
+                assert ask("User-Agent: c", f"If-None-Match: {known}", "If-Modified-Since: never") == expected
+            lines = log.take(19)
+            said = [(line["status"], line["user_agent"], line["referer"]) for line in lines]
+            assert said == [
+                (200, "", ""),
+                *((200, f"a{number}", f"r{number}") for number in range(4)),
+                (200, "a9", "r9"),
+                (200, "\ufffd", ""),
+                *((206, "b", "") for _ in range(4)),
+                (416, "b", ""),
+                *((status, "c", "") for status in (304, 304, 200, 304, 304, 200, 304)),
+            ]
 
 
 def test_fields(fast: tuple[Log, int], slow: tuple[Log, int]) -> None:
