@@ -348,7 +348,7 @@ async def test_what_has_to_come_from_the_disk_is_fetched_elsewhere(
 
     monkeypatch.setattr(LocalReader, "fetch", watched)
     monkeypatch.setattr(LocalReader, "is_at_hand", lambda *_: False)
-    monkeypatch.setattr(sendfile, "CALL_BYTES", 100_000)
+    monkeypatch.setattr(sendfile, "TURN_BYTES", 100_000)
     async with connected(tmp_path) as (_, peer, _notes):
         peer.send(GET[:-2] + b"Range: bytes=50-249999\r\n\r\n")
         assert await peer.answer() == (206, BIG[50:250_000])
