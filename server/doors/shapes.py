@@ -22,14 +22,14 @@ RANGE = b"\r\nRange: "
 _SENDERS = frozenset({USER_AGENT, COOKIE, REFERER})
 _CONDITIONS = frozenset({IF_NONE_MATCH, IF_MODIFIED_SINCE, RANGE})
 _END = b"\r\n"
-TEXT = bytes(range(0x20, 0x7F))  # in the value of a field that is taken as it is
+_TEXT = bytes(range(0x20, 0x7F))  # in the value of a field that is taken as it is
 
 Names: TypeAlias = tuple[bytes, bytes, bytes]  # Host, Referer and User-Agent, as the log has them; b"": none
 
 
 def is_text(value: bytes) -> bool:
     """Whether it can be the value of a field without a closer look."""
-    return not value.translate(None, TEXT)
+    return not value.translate(None, _TEXT)
 
 
 class Shape:
@@ -74,7 +74,7 @@ class Shape:
                 return None
             values.append(value)
         values.append(rest)
-        return None if b"".join(values).translate(None, TEXT) else values
+        return None if b"".join(values).translate(None, _TEXT) else values
 
     def conditions(self, values: Sequence[bytes]) -> tuple[bytes | None, bytes | None]:
         """If-None-Match and Range, of `fit`."""
