@@ -2,9 +2,9 @@
 
 A head is two parts: the request line, and the lines behind it. Of those, some differ from request to request, or tell
 one visitor or one host from another, and say nothing about what an answer looks like: `Answers.meet` cuts them out.
-What the others mean is a `Manner`, the same for all who use the same browser. With the host, that makes a `Sender`: the
-site, and the table of all who are served alike there: request line → `Answer`. A table belongs to one version of one
-site; an answer leaves it when what it shows leaves the edge's memory.
+What the others mean is a `Manner`. With the host, that makes a `Sender`: the site, and the table of all who are served
+alike there: request line → `Answer`. A table belongs to one version of one site; an answer leaves it when what it shows
+leaves the edge's memory.
 """
 
 from __future__ import annotations
@@ -12,13 +12,13 @@ from __future__ import annotations
 import re
 from collections.abc import Hashable, Mapping, MutableMapping
 from dataclasses import replace
-from types import MappingProxyType
 from typing import Any
 from weakref import ref
 
 from server.doors.head import parse_header_lines
 from server.doors.journal import Journal
 from server.doors.quick import QuickReader
+from server.doors.senders import NOTHING, Manner, Met, Sender
 from server.doors.shapes import (
     COOKIE,
     HOST,
@@ -32,7 +32,7 @@ from server.doors.shapes import (
 )
 from server.doors.tables import MAX_TABLES_BYTES, SMALL_BODY_BYTES, Answer, Table, Tables
 from server.edge.cache import Depends, Entry
-from server.edge.codings import Coding, acceptable
+from server.edge.codings import Coding
 from server.edge.conditions import finish
 from server.edge.decision import normal_host
 from server.edge.edge import Edge
@@ -46,9 +46,10 @@ MAX_PATH_CHARACTERS = 1024  # of a request that is kept
 MAX_LINES_BYTES = 4096  # of the lines that are kept, for all or for a connection
 MAX_LINES = 90  # with those that are cut out, fewer than `server.doors.head` allows
 MAX_MANNERS_BYTES = 8 * 1024 * 1024
-MAX_SENDERS_BYTES = 16 * 1024 * 1024
-NOTHING: Mapping[bytes, Any] = MappingProxyType({})
+MAX_SENDERS_BYTES = 12 * 1024 * 1024
+MAX_HEADS_BYTES = 8 * 1024 * 1024
 MANNER_OVERHEAD = 500
+HEAD_OVERHEAD = 300
 SENDER_OVERHEAD = 700  # with what is left of a table that was given up
 MAX_LINE_BYTES = len(b"GET  HTTP/1.1") + MAX_TARGET_BYTES  # a longer one is refused
 
@@ -83,44 +84,6 @@ _READ = {
         b"User-Agent",
     )
 }
-
-
-def _text(field: bytes | None) -> str | None:
-    return None if field is None else field.decode("latin-1")
-
-
-class Manner:
-    """What the lines behind a request line mean, without those that are cut out."""
-
-    __slots__ = ("accept_encoding", "authority", "closes", "codings", "lines", "origin", "referer", "user_agent")
-
-    def __init__(self, lines: bytes, fields: Mapping[bytes, bytes], *, closes: bool) -> None:
-        find = fields.get
-        self.lines = lines
-        self.closes = closes  # the connection, behind the answer
-        self.accept_encoding = _text(find(b"Accept-Encoding"))
-        self.codings = acceptable(self.accept_encoding)
-        self.origin = _text(find(b"Origin"))
-        # As sent, where they are not in the words in which they are cut out.
-        self.authority = find(b"Host")
-        self.referer = find(b"Referer")
-        self.user_agent = find(b"User-Agent")
-
-
-class Sender:
-    """Who is served from `table`, as was last seen at `revision`; `answers` are those of it."""
-
-    __slots__ = ("answers", "host", "revision", "table")
-
-    def __init__(self, host: str, table: Table | None, revision: int) -> None:
-        self.host = host
-        self.table = table
-        self.answers: Mapping[bytes, Answer] = NOTHING if table is None else table.answers
-        self.revision = revision
-
-
-NOBODY = Sender("", None, -2)
-NO_MANNER = Manner(b"", NOTHING, closes=False)
 
 
 def cut_conditions(lines: bytes) -> tuple[bytes, bytes | None, bytes | None] | None:
@@ -161,6 +124,9 @@ class Answers:
         self._sends_files = sends_files
         self._reader = QuickReader()
         self._manners: Memo[bytes, Manner] = Memo(MAX_MANNERS_BYTES)
+        # What was met by whole lines, where those without a condition changed from one request of a connection to the
+        # next in more than what `server.doors.shapes` sees: browsers open several connections, and proxies share them.
+        self._heads: Memo[bytes, Met] = Memo(MAX_HEADS_BYTES)
         self._senders: Memo[tuple[bytes, frozenset[Coding], str | None], Sender] = Memo(MAX_SENDERS_BYTES)
         self._tables = Tables(edge.cache)
         # Of those who say their origin where that matters. Anybody can make up many, and should push out nobody else.
@@ -202,6 +168,16 @@ class Answers:
         if sender is None:
             return None
         return manner, sender, (authority, referer.strip(b" \t"), user_agent.strip(b" \t"))
+
+    def meet_again(self, lines: bytes) -> Met | None:
+        """Whom lines without conditions were seen from, if he is still served as then."""
+        met = self._heads.get(lines)
+        return met if met is not None and self.confirm(met[1]) else None
+
+    def keep(self, lines: bytes, met: Met) -> None:
+        """Have `meet_again` know these lines."""
+        if len(lines) <= MAX_LINES_BYTES:
+            self._heads.keep(lines, met, len(lines) + len(met[2]) + HEAD_OVERHEAD)
 
     def find_sender(self, authority: bytes, manner: Manner) -> Sender | None:
         """Whoever asks this host (as sent) in this manner; None if the host is not known here yet."""

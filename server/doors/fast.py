@@ -16,13 +16,14 @@ from collections.abc import Mapping
 from dataclasses import replace
 from enum import Enum
 
-from server.doors.answers import MAX_LINES_BYTES, NO_MANNER, NOBODY, Answers, cut_conditions
+from server.doors.answers import MAX_LINES_BYTES, Answers, cut_conditions
 from server.doors.head import Head
 from server.doors.http1 import render_head
 from server.doors.journal import Asked, Journal
 from server.doors.open_files import OpenFile, OpenFiles
 from server.doors.phases import DEADLINES, Phase
 from server.doors.seam import Successor
+from server.doors.senders import NO_MANNER, NOBODY, Met
 from server.doors.sending import Sending, SendingProtocol, span_of
 from server.doors.shapes import Shape, shape_of_conditions, shape_of_senders
 from server.doors.tables import Answer
@@ -93,14 +94,21 @@ class FastProtocol(SendingProtocol):
                     self._sender_log = self.journal.format.sender(*shape.rename(shape.names, values))
                 return self._answer_line(data[:end], *shape.conditions(values))
         whole = data[end:]
-        cut = cut_conditions(whole)
-        if cut is None:
-            return False
-        lines, etag, span = cut
-        if lines == self._lines and is_current:
-            self._shape = shape_of_conditions(whole)
-        elif not self._meet(lines, has_conditions=lines != whole):
-            return False
+        met = self.answers.meet_again(whole)
+        etag = span = None
+        if met is not None:
+            if not self._serve_from_now_on(whole, met):
+                return False
+            self._shape = None
+        else:
+            cut = cut_conditions(whole)
+            if cut is None:
+                return False
+            lines, etag, span = cut
+            if lines == self._lines and is_current:
+                self._shape = shape_of_conditions(whole)
+            elif not self._meet(lines, has_conditions=lines != whole):
+                return False
         manner = self._manner
         answered = self._answer_line(data[:end], etag, span)
         if manner.closes or len(whole) > MAX_LINES_BYTES:  # who goes, or too much to keep for each connection
@@ -113,16 +121,26 @@ class FastProtocol(SendingProtocol):
         if met is None:
             return False
         manner, sender, names = met
+        shape = None
+        if not has_conditions and manner is self._manner and sender is self._sender:
+            shape = shape_of_senders(self._lines, lines, names)
+        log = self.journal.format.sender(*names)
+        if not self._serve_from_now_on(lines, (manner, sender, log)):
+            return False
+        self._shape = shape
+        if shape is None and not has_conditions:
+            self.answers.keep(lines, (manner, sender, log))
+        return True
+
+    def _serve_from_now_on(self, lines: bytes, met: Met) -> bool:
+        """Serve whoever was met by `lines`, unless the handshake was for another host."""
+        manner, sender, log = met
         if self._server_name is not None and self._server_name != sender.host:
             return False
         assert sender.table is not None, "whoever was met has one"
-        self._shape = None
-        if manner is self._manner and sender is self._sender and not has_conditions:
-            self._shape = shape_of_senders(self._lines, lines, names)
         if sender.table.site is not self._site and not manner.closes:
             self.visit(sender.table.site)
-        self._manner, self._sender, self._lines = manner, sender, lines
-        self._sender_log = self.journal.format.sender(*names)
+        self._manner, self._sender, self._lines, self._sender_log = manner, sender, lines, log
         return True
 
     def _answer_line(self, line: bytes, etag: bytes | None, span: bytes | None) -> bool:

@@ -9,12 +9,14 @@ from contextlib import asynccontextmanager
 import pytest
 
 from server.doors.answers import MAX_LINES_BYTES
+from server.doors.fast import FastProtocol
 from server.doors.journal import MAX_NOTES, Journal, Tally
 from server.doors.tables import SMALL_BODY_BYTES
 from server.edge import library as library_module
 from server.edge.library import MISSES_BEFORE_INDEX
 from server.edge.request import MAX_TARGET_BYTES
 from storage.models import SitePatch
+from tests.support.connections import protocols
 from tests.support.hosting import NOW, Hosting, memory_hosting, served
 
 BROWSER = "User-Agent: Mozilla/5.0\r\nAccept: text/html\r\nAccept-Encoding: gzip, br\r\nConnection: keep-alive\r\n"
@@ -203,6 +205,37 @@ async def test_each_change_is_seen_by_the_next_request() -> None:
         await hosting.metadata.delete_site(site.id)
         assert (await client.get("/page", host="b.test"))[0] == 404
         assert await client.reader.read() == b""
+
+
+async def test_heads_that_take_turns_are_told_apart() -> None:
+    """On one connection, as a proxy's may be, and on others, where the same browser asks."""
+    async with connected() as (hosting, client):
+        site = await hosting.site("b.test", {"index.html": b"b"})
+        address = client.writer.get_extra_info("peername")
+        others = [Client(*await asyncio.open_connection(*address)) for _ in range(2)]
+        expected: dict[str, tuple[int, bytes] | None] = {"a.test": (200, b"home"), "b.test": (200, b"b")}
+        expected["none.test"] = None
+
+        async def ask_all() -> None:
+            for peer in (client, *others):
+                for language in ("en", "fr"):
+                    for host, answer in expected.items():
+                        status, _, body = await peer.get("/", f"Accept-Language: {language}", host=host)
+                        assert (status, body) == answer if answer else status == 404
+
+        for _ in range(3):
+            await ask_all()
+        known = {len(protocol.answers._heads) for protocol in protocols() if isinstance(protocol, FastProtocol)}
+        assert known == {4}, "two languages of two hosts"
+        await hosting.publish("b.test", {"index.html": b"b2"})
+        expected["b.test"] = (200, b"b2")
+        for _ in range(3):
+            await ask_all()
+        await hosting.metadata.delete_site(site.id)
+        latest = Client(*await asyncio.open_connection(*address))
+        assert (await latest.get("/", "Accept-Language: en", host="b.test"))[0] == 404
+        for peer in (*others, latest):
+            peer.writer.transport.abort()
 
 
 async def test_evicted_answers_are_found_again(slowly: list[bytes]) -> None:

@@ -9,9 +9,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from server.doors.answers import NO_MANNER, Answers, Manner, cut_conditions
+from server.doors.answers import Answers, cut_conditions
 from server.doors.head import parse_head
 from server.doors.journal import Journal
+from server.doors.senders import NO_MANNER, Manner
 from server.doors.shapes import Names, Shape, shape_of_conditions, shape_of_senders
 from server.edge.request import Request
 from tests.support.hosting import Hosting, memory_hosting

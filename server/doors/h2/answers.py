@@ -10,11 +10,12 @@ from collections.abc import Hashable, Mapping, MutableMapping
 from itertools import chain
 from typing import Any
 
-from server.doors.answers import MANNER_OVERHEAD, MAX_LINES_BYTES, NOBODY, Answers, Manner, Sender
+from server.doors.answers import MANNER_OVERHEAD, MAX_LINES_BYTES, Answers
 from server.doors.h2.fields import RequestHead, check_size
 from server.doors.h2.frames import DATA, END_HEADERS, END_STREAM, HEADERS, MAX_FRAME_BYTES, render_start
 from server.doors.h2.hpack import render_date, render_fields, render_status
 from server.doors.journal import Journal, Moment
+from server.doors.senders import NOBODY, Manner, Sender
 from server.doors.shapes import is_text
 from server.doors.tables import Answer, Table
 from server.edge.cache import Entry

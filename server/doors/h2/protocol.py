@@ -14,7 +14,6 @@ import asyncio
 from collections.abc import Mapping
 from dataclasses import replace
 
-from server.doors.answers import NOBODY, Sender
 from server.doors.asgi import TARGET
 from server.doors.h2 import frames
 from server.doors.h2.answers import Asking, FramedAnswer, FramedAnswers, render_block
@@ -29,6 +28,7 @@ from server.doors.head import MAX_DRAIN_BYTES
 from server.doors.http1 import EdgeProtocol
 from server.doors.journal import Asked, Journal
 from server.doors.phases import DEADLINES, Phase
+from server.doors.senders import NOBODY, Sender
 from server.doors.tls import EXTENSION
 from server.edge.edge import Edge
 from server.edge.request import Refusal, read_request
