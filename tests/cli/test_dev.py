@@ -192,7 +192,15 @@ async def test_memory_does_not_keep_what_is_gone(folder: Path) -> None:
 
 
 @pytest.fixture
-def command(folder: Path) -> Iterator[subprocess.Popen[str]]:
+def heeds_interrupts() -> Iterator[None]:
+    """What is started here does, even where a shell runs the tests in the background, for which it has them ignored."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.fixture
+def command(folder: Path, heeds_interrupts: None) -> Iterator[subprocess.Popen[str]]:
     with subprocess.Popen(
         [sys.executable, "-m", "server", "dev", str(folder), "--port", "0"],
         stdout=subprocess.PIPE,
