@@ -29,6 +29,7 @@ from server.edge.rule_lines import Problem
 from server.edge.rule_report import report
 from server.edge.trees import Tree
 from server.listeners import edge_server
+from server.node import LoneNode
 from server.reloading import HTML, Browsers, add_script, create_app
 from server.stores import memory_stores
 from storage.models import Blob, Digest, NewSite, NewSpace
@@ -63,21 +64,11 @@ class Published:
     problems: Sequence[str]
 
 
-class _Node:
-    """One process: its latest revision."""
-
-    def __init__(self) -> None:
-        self.revision = 0
-
-    def raise_revision(self, revision: int) -> None:
-        self.revision = max(self.revision, revision)
-
-
 class Preview:
     """A site in memory."""
 
     def __init__(self) -> None:
-        node = _Node()
+        node = LoneNode()
         stores = memory_stores(node.raise_revision)
         self._metadata, self._blobs = stores.metadata, stores.blobs
         self._space_id = ""

@@ -61,16 +61,33 @@ class Worker:
     applied_revision: int
 
 
+class LoneNode:
+    """A node of one process, which needs no map."""
+
+    def __init__(self) -> None:
+        self.revision_cell = [0]
+
+    @property
+    def revision(self) -> int:
+        """The latest that was written."""
+        return self.revision_cell[0]
+
+    def raise_revision(self, revision: int) -> None:
+        """Have `revision` seen, unless a later one is there already."""
+        self.revision_cell[0] = max(self.revision, revision)
+
+
 class NodeMap:
     """One process's view of the map. Use `create` in the first process and `open` in all others, after it."""
 
-    __slots__ = ("_cells", "_descriptor", "_map", "totals")
+    __slots__ = ("_cells", "_descriptor", "_map", "revision_cell", "totals")
 
     def __init__(self, descriptor: int) -> None:
         """Takes over `descriptor`, of a file that is large enough."""
         self._descriptor = descriptor
         self._map = mmap(descriptor, _BYTES)
         self._cells = memoryview(self._map).cast("Q")
+        self.revision_cell = self._cells[_REVISION : _REVISION + 1]
         self.totals = self._cells[_TOTALS:]  # of `server.totals`; zeros at first
 
     @classmethod
@@ -102,7 +119,7 @@ class NodeMap:
 
     @property
     def revision(self) -> int:
-        """The latest that any process of this node has written; about 50 ns."""
+        """The latest that any process of this node has written."""
         return self._cells[_REVISION]
 
     def raise_revision(self, revision: int) -> None:
@@ -148,6 +165,7 @@ class NodeMap:
         """Let go of the map, and of the slots claimed through it; again is harmless."""
         if not self._map.closed:
             self.totals.release()
+            self.revision_cell.release()
             self._cells.release()
             self._map.close()
             os.close(self._descriptor)

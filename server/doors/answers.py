@@ -3,8 +3,8 @@
 A head is two parts: the request line, and the lines behind it. Of those, some differ from request to request, or tell
 one visitor or one host from another, and say nothing about what an answer looks like: `Answers.meet` cuts them out.
 What the others mean is a `Manner`. With the host, that makes a `Sender`: the site, and the table of all who are served
-alike there: request line → `Answer`. A table belongs to one version of one site; an answer leaves it when what it shows
-leaves the edge's memory.
+alike there: request line → `Answer`, and request line and conditions → the `Answer` to who has what he asks for. A
+table belongs to one version of one site; an answer leaves it when what it shows leaves the edge's memory.
 """
 
 from __future__ import annotations
@@ -50,6 +50,7 @@ MAX_SENDERS_BYTES = 12 * 1024 * 1024
 MAX_HEADS_BYTES = 8 * 1024 * 1024
 MANNER_OVERHEAD = 500
 HEAD_OVERHEAD = 300
+CONDITIONS_OVERHEAD = 250
 SENDER_OVERHEAD = 700  # with what is left of a table that was given up
 MAX_LINE_BYTES = len(b"GET  HTTP/1.1") + MAX_TARGET_BYTES  # a longer one is refused
 
@@ -217,33 +218,41 @@ class Answers:
         """What answers a request line with this validator, not yet known to be well-formed, and what the log says of
         it; None if it is not known here."""
         answer = table.answers.get(line)
-        own = answer is not None
+        target = None
         if answer is None:
-            answer = self._find_unlisted(table, line)
-            if answer is None:
+            found = self._find_unlisted(table, line)
+            if found is None:
                 return None
+            answer, target = found
         if etag is not None:
             if answer.etag == etag:
                 answer = answer.unchanged
                 assert answer is not None
             elif answer.etag is not None or not is_text(etag):
                 return None
-        return answer, answer.log if own else self._log_for(answer, line)
+        if target is None:
+            return answer, answer.log
+        before, behind = answer.around
+        return answer, before + target + behind
 
-    def _find_unlisted(self, table: Table, line: bytes) -> Answer | None:
-        """What answers a line that has a query which does not matter, or whose path is missing."""
+    def _find_unlisted(self, table: Table, line: bytes) -> tuple[Answer, bytes] | None:
+        """What answers a line that has a query which does not matter, or whose path is missing; and the target as the
+        log has it."""
         found = _PLAIN_LINE.fullmatch(line)
         if found is None or len(line) > MAX_LINE_BYTES:
             return None
         path, query = found.groups()
+        target = path  # there is nothing to quote
         if query is not None:
+            target = self.journal.format.target(path + query)
             answer = table.answers.get(self._plain_line % path)
             if answer is not None:
-                return None if answer.repeats_query else answer
+                return None if answer.repeats_query else (answer, target)
         text = path.decode("ascii")
         if "//" in text or "/." in text:
             return None
-        index = None if table.index is None else table.index()
+        kept = table.index
+        index = None if kept is None else kept()
         if index is None:
             index = self.edge.find_plain_index(table.site)
             if index is None:
@@ -252,12 +261,8 @@ class Answers:
         if index.may_answer(text):
             return None
         name = index.find_page(text)
-        return table.missing.get(name) or self._show_missing(table, name, line)
-
-    def _log_for(self, answer: Answer, line: bytes) -> bytes:
-        """What the log says where `answer` is that of another line than its own, from `_find_unlisted`."""
-        before, behind = answer.around
-        return before + self.journal.format.target(line[4:-9]) + behind
+        answer = table.missing.get(name) or self._show_missing(table, name, line)
+        return None if answer is None else (answer, target)
 
     def _show_missing(self, table: Table, name: str | None, line: bytes) -> Answer | None:
         entry = self.edge.find_missing_entry(table.site, name, table.accept_encoding)
@@ -289,6 +294,22 @@ class Answers:
         entry = self.edge.find_entry(site, path, request)
         if entry is not None:
             self._keep(table, table.answers, line, entry, line)
+
+    def remember_conditions(self, table: Table, line: bytes, conditions: bytes, etag: bytes) -> None:
+        """Have a request line with `conditions`, lines with `etag` in them, known by the bytes of both, if those are
+        what browsers send who have what they ask for: of other ways to say so there is no end."""
+        answer = table.answers.get(line)
+        if answer is None or answer.unchanged is None or answer.etag != etag:
+            return
+        tag = IF_NONE_MATCH + etag
+        usual = {tag}
+        for name, value in answer.stored.headers:
+            if name == b"last-modified":
+                date = IF_MODIFIED_SINCE + value
+                usual |= {tag + date, date + tag}
+        if conditions in usual:
+            size = CONDITIONS_OVERHEAD + len(line) + len(conditions)
+            self.edge.cache.enlist(answer.entry, table.answers, line + conditions, answer.unchanged, size)
 
     def _keep(
         self, table: Table, answers: MutableMapping[Any, Answer], key: Hashable, entry: Entry, line: bytes

@@ -124,8 +124,7 @@ class Journal:
         """An answer given at the time of the last `tick`; the pieces as `format` writes them."""
         tallies = self._tallies
         tallies.append(tally)
-        if self._write is not None:
-            self._pieces += (peer, self._stamp, request, sender)
+        self._pieces += (peer, self._stamp, request, sender)
         if len(tallies) >= MAX_NOTES:
             self._gather()
 

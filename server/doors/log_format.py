@@ -28,7 +28,8 @@ class LogFormat:
     """How each piece is written.
 
     `peer` takes an address; `second`, seconds since the epoch; `around`, method, protocol, status, bytes of the body,
-    and the site's id or b"": it gives what stands before and behind the target, which is written by `target`; `sender`,
+    and the site's id or b"": it gives what stands before and behind the target, which is written by `target`, and where
+    it is of letters, digits and marks of a path stands for itself; `sender`,
     the fields Host, Referer and User-Agent as sent, b"" for those that are absent. `millis` has what stands for each of
     a second's thousandths.
     """
@@ -56,8 +57,12 @@ def _json_second(time: int) -> bytes:
 
 
 def _json_around(method: bytes, protocol: bytes, status: int, size: int, site: bytes) -> tuple[bytes, bytes]:
-    before = b'Z","method":%b,"target":' % _json_text(method)
-    return before, b',"protocol":"%b","status":%d,"bytes":%d,"site":"%b"' % (protocol, status, size, site)
+    before = b'Z","method":%b,"target":"' % _json_text(method)
+    return before, b'","protocol":"%b","status":%d,"bytes":%d,"site":"%b"' % (protocol, status, size, site)
+
+
+def _json_target(target: bytes) -> bytes:
+    return _json_text(target)[1:-1]
 
 
 def _json_sender(host: bytes, referer: bytes, user_agent: bytes) -> bytes:
@@ -110,6 +115,6 @@ def _escaped(value: bytes) -> bytes:
 
 
 FORMATS = {
-    "json": LogFormat(_json_peer, _json_second, _json_around, _json_text, _json_sender, _MILLIS),
+    "json": LogFormat(_json_peer, _json_second, _json_around, _json_target, _json_sender, _MILLIS),
     "combined": LogFormat(_combined_peer, _combined_second, _combined_around, _escaped, _combined_sender, _NO_MILLIS),
 }

@@ -115,7 +115,8 @@ class Transfer:
         """Whether the disk need not be waited for; if not, it is, elsewhere, and then all goes on."""
         if self._at_hand >= end:
             return True
-        if self._reader.is_at_hand(self._position, end):
+        assert self._file is not None, "it is released at the end"
+        if self._file.is_at_hand(self._position, end, self._loop.time()):
             self._at_hand = end
             return True
         self._unwatch()

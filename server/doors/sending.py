@@ -15,6 +15,7 @@ from server.doors.sendfile import Transfer, send_now
 from server.doors.tables import SMALL_BODY_BYTES
 from server.edge.response import Body, Parts, Span
 
+_FLUSHING = Phase.FLUSHING  # which takes 50 ns to find, once a request
 UNKNOWN = 1 << 62  # bytes: more than are ever unsent, so that at its deadline a connection is looked at, not ended
 
 logger = logging.getLogger("spacelane.edge")
@@ -52,7 +53,7 @@ class SendingProtocol(EdgeProtocol):
 
     def _rest(self, now: float) -> None:
         """Wait for the next request, as behind any answer."""
-        self._phase = Phase.FLUSHING
+        self._phase = _FLUSHING
         self._unsent = UNKNOWN
         self._deadline = deadline = now + self._rest_seconds
         if self._due > deadline:
@@ -92,7 +93,7 @@ class SendingProtocol(EdgeProtocol):
     def _send_at_once(self, head: bytes, file: OpenFile, span: Span) -> int:
         """Send head and body as far as there is room; how many bytes of the body. The transport has the whole head."""
         transport, taken, sent = self.transport, 0, 0
-        if not transport.get_write_buffer_size() and file.reader.is_at_hand(span.start, span.stop):
+        if not transport.get_write_buffer_size() and file.is_at_hand(span.start, span.stop, self.loop.time()):
             taken, sent = send_now(self._own_socket(), head, file, span)
         if taken < len(head):
             transport.write(head[taken:])

@@ -39,7 +39,7 @@ class Shape:
     lines say of their sender, where some of the gaps are for that.
     """
 
-    __slots__ = ("_between", "_first", "_last", "_least", "etag", "names", "referer", "span", "user_agent")
+    __slots__ = ("_before", "_behind", "_mark", "_marks", "etag", "names", "referer", "span", "user_agent")
 
     def __init__(self, lines: bytes, gaps: Collection[bytes], names: Names | None = None) -> None:
         """`lines` are well-formed; where a mark of `gaps` is there for the first time, there is the gap."""
@@ -48,32 +48,40 @@ class Shape:
         for line in lines.removeprefix(_END).split(_END):
             mark = _mark_of(line)
             if mark in gaps and mark not in places:
-                pieces[-1] += mark
+                if places:
+                    pieces[-1] += mark
+                else:
+                    self._before = pieces[-1]
+                    pieces[-1] = mark
                 places[mark] = len(places)
                 pieces.append(b"")
             else:
                 pieces[-1] += _END + line
-        self._first, *self._between, self._last = pieces
-        self._least = sum(map(len, pieces))
+        self._mark, *self._marks, self._behind = pieces  # with a gap behind each; of lines between them, the last
         self.names = names
         self.etag = places.get(IF_NONE_MATCH)
         self.span = places.get(RANGE)
         self.referer = places.get(REFERER)
         self.user_agent = places.get(USER_AGENT)
 
-    def fit(self, data: bytes, start: int) -> list[bytes] | None:
-        """The values in the gaps, if from `start` on `data` is of this shape."""
-        first, last = self._first, self._last
-        if len(data) < start + self._least or not data.startswith(first, start) or not data.endswith(last):
+    def cut(self, lines: bytes) -> bytes | None:
+        """The lines that have gaps, and those between; None if what is before or behind them is not of this shape."""
+        cut = lines.removeprefix(self._before)
+        rest = cut.removesuffix(self._behind)
+        return None if rest is cut or (cut is lines and self._before) else rest
+
+    def fit(self, rest: bytes) -> list[bytes] | None:
+        """The values in the gaps, if `rest` (of `cut`) is of this shape."""
+        last = rest.removeprefix(self._mark)
+        if last is rest:
             return None
-        rest = data[start + len(first) : -len(last)]
         values: list[bytes] = []
-        for piece in self._between:
-            value, found, rest = rest.partition(piece)
+        for mark in self._marks:
+            value, found, last = last.partition(mark)
             if not found:
                 return None
             values.append(value)
-        values.append(rest)
+        values.append(last)
         return None if b"".join(values).translate(None, _TEXT) else values
 
     def conditions(self, values: Sequence[bytes]) -> tuple[bytes | None, bytes | None]:

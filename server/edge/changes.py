@@ -32,6 +32,11 @@ class Node(Protocol):
         """The latest revision that any of them has written, or answers by."""
         ...
 
+    @property
+    def revision_cell(self) -> Sequence[int]:
+        """Its only item is `revision`, read in 30 ns; the property takes 90."""
+        ...
+
     def raise_revision(self, revision: int) -> None:
         """Let every process see `revision`, unless a later one is there already."""
         ...
@@ -79,14 +84,13 @@ class Follower:
             self._in_trouble = True  # `poll` says of what kind
             return False
         if changes:
-            self.tell(changes[-1].revision)
             self._follow(changes)
         return not self.behind
 
     def tell(self, revision: int) -> None:
         """Whoever has seen a revision in the store tells the node before anything is answered by it: its writer, which
         does so too, may not have come to it yet, and no visitor shall get a later answer from one worker and then an
-        earlier one from another."""
+        earlier one from another. So the node's revision is never behind what a worker has applied."""
         if revision > self._node.revision:
             self._node.raise_revision(revision)
 
@@ -120,6 +124,7 @@ class Follower:
             self._in_trouble = False
 
     def _follow(self, changes: Sequence[Change]) -> None:
+        self.tell(changes[-1].revision)
         for change in changes:
             self._apply(change)
         self._reach(changes[-1].revision)

@@ -73,6 +73,7 @@ class Edge:
         self._checking: set[asyncio.Task[None]] = set()
         self._metadata = metadata
         self._node = node
+        self.revision_cell = node.revision_cell  # never behind `revision`
         self._patience = patience
         self._blobs = blobs
         self._clock = clock

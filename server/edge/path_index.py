@@ -23,7 +23,7 @@ class PathIndex:
     """Of one version of a site, from the names of the files below its prefix, relative to the space; `lost` are names
     that skew protection may still show."""
 
-    __slots__ = ("__weakref__", "_pages", "_paths", "size")
+    __slots__ = ("__weakref__", "_only_page", "_pages", "_paths", "size")
 
     def __init__(self, site: HostedSite, names: Iterable[str], lost: Iterable[str] = ()) -> None:
         start = len(site.prefix) + 1 if site.prefix else 0
@@ -46,6 +46,7 @@ class PathIndex:
                 paths.add(folder)
                 paths.add(folder[:-1])
         paths.update(f"/{name[start:]}" for name in lost)
+        self._only_page = self._pages.get("/") if len(self._pages) == 1 else None  # whatever is missing, as mostly
         self._paths = frozenset(paths)
         texts = sum(map(getsizeof, paths)) + sum(getsizeof(text) for page in self._pages.items() for text in page)
         self.size = 1000 + texts + PLACE_BYTES * (len(paths) + len(self._pages))  # bytes
@@ -56,6 +57,8 @@ class PathIndex:
 
     def find_page(self, path: str) -> str | None:
         """The error page for a path that is missing, as `paths.candidates` and `paths.resolve` find it."""
+        if self._only_page is not None:
+            return self._only_page
         pages = self._pages
         if not pages:
             return None

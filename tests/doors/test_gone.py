@@ -174,13 +174,13 @@ async def test_who_has_left_before_the_site_is_known_is_not_noted(tmp_path: Path
     async with two_sites(tmp_path) as (hosting, _, port):
         peer = await Peer.connect(port)
         async with hosting.edge.follower._lock:  # a store that takes its time
-            hosting.node.revision += 1
+            hosting.node.revision_cell[0] += 1
             peer.send(get("a.txt"))
             await until(lambda: any(protocol.cycle is not None for protocol in protocols()))
             sock = peer.writer.get_extra_info("socket")
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))  # a reset
             await peer.close()
             await until_all_are_closed()
-            hosting.node.revision -= 1
+            hosting.node.revision_cell[0] -= 1
         await until(lambda: len(asyncio.all_tasks()) == 2)  # this test's, and the server's
         assert not hosting.edge.visits

@@ -25,6 +25,11 @@ DATE = b"If-Modified-Since: Mon, 21 Sep 2026 14:13:20 GMT\r\n"
 CONDITIONS = {b"if-match", b"if-modified-since", b"if-none-match", b"if-range", b"if-unmodified-since", b"range"}
 
 
+def _fit(shape: Shape, lines: bytes) -> list[bytes] | None:
+    rest = shape.cut(lines)
+    return None if rest is None else shape.fit(rest)
+
+
 class Meeting:
     """Tables of a site that has been visited, and whoever was met last."""
 
@@ -41,7 +46,7 @@ class Meeting:
         cut = cut_conditions(whole)
         met = None if cut is None else self.answers.meet(cut[0], self.last)
         if cut is None or met is None:
-            assert all(shape.fit(whole, 0) is None for shape, _ in self.shapes)
+            assert all(_fit(shape, whole) is None for shape, _ in self.shapes)
             return None
         manner, sender, names = met
         self.shapes = [(shape, of) for shape, of in self.shapes if of is manner]
@@ -55,7 +60,7 @@ class Meeting:
     def _fit(self, whole: bytes, cut: tuple[bytes, bytes | None, bytes | None], names: Names) -> None:
         """Whoever fits is who is met."""
         for shape, _ in self.shapes:
-            values = shape.fit(b"GET / HTTP/1.1" + whole, len(b"GET / HTTP/1.1"))
+            values = _fit(shape, whole)
             if values is None:
                 continue
             self.fitted += 1

@@ -16,10 +16,11 @@ from server.edge.request import Request
 from server.edge.response import Parts, Representation, Response, page, redirect
 from server.edge.router import Lookup, Router
 from server.edge.visitor import Inputs
+from server.node import LoneNode
 from storage.errors import Unavailable
 from storage.memory import MemoryMetadata
 from storage.models import Change, File, HostedSite, Millis, NewSite
-from tests.support.hosting import NOW, Hosting, LatestRevision, memory_hosting
+from tests.support.hosting import NOW, Hosting, memory_hosting
 
 
 class Watched(MemoryMetadata):
@@ -326,7 +327,7 @@ async def test_a_damaged_blob() -> None:
 
 async def test_the_follower_starts_afresh_when_that_is_cheaper() -> None:
     metadata = MemoryMetadata()
-    node = LatestRevision()
+    node = LoneNode()
     seen: list[int] = []
     cleared: list[bool] = []
     follower = Follower(metadata, node, lambda change: seen.append(change.revision), lambda: cleared.append(True))
@@ -337,7 +338,7 @@ async def test_the_follower_starts_afresh_when_that_is_cheaper() -> None:
     await follower.poll()
     assert len(cleared) == 2
     assert not seen
-    node.revision = 5  # the store was set back to an older state
+    node.raise_revision(5)  # the store was set back to an older state
     await follower.catch_up()
     assert len(cleared) == 3
     assert not follower.behind

@@ -10,10 +10,11 @@ import pytest
 from server.edge import visits
 from server.edge.edge import Edge
 from server.edge.visits import Visits, unnoted
+from server.node import LoneNode
 from storage.errors import Unavailable
 from storage.memory import MemoryBlobs, MemoryMetadata
 from storage.models import Change, HostedSite
-from tests.support.hosting import LatestRevision, memory_hosting
+from tests.support.hosting import memory_hosting
 from tests.support.sites import hosted
 
 
@@ -119,7 +120,7 @@ async def test_where_the_log_was_not_read_sites_are_looked_up() -> None:
 
 
 async def test_what_cannot_be_looked_up_is_taken_for_gone() -> None:
-    edge = Edge(Flaky(), MemoryBlobs(), LatestRevision(), cache_bytes=1000)
+    edge = Edge(Flaky(), MemoryBlobs(), LoneNode(), cache_bytes=1000)
     connection = Connection()
     edge.visits.add(site("away.test"), connection)
     await edge.follower.poll()

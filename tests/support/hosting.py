@@ -20,6 +20,7 @@ from server.edge.edge import Edge
 from server.edge.preview_access import Previews
 from server.listener_hypercorn import hypercorn_server
 from server.listeners import Listener, edge_server
+from server.node import LoneNode
 from storage.blobs import BlobStore
 from storage.local import LocalBlobs
 from storage.memory import MemoryBlobs, MemoryMetadata
@@ -48,16 +49,6 @@ class Clock:
 
 
 @dataclass
-class LatestRevision:
-    """The node's revision without a node."""
-
-    revision: int = 0
-
-    def raise_revision(self, revision: int) -> None:
-        self.revision = max(self.revision, revision)
-
-
-@dataclass
 class Hosting:
     """Stores and an edge, fed by its tests as the control API would feed them."""
 
@@ -65,7 +56,7 @@ class Hosting:
     blobs: BlobStore
     edge: Edge
     clock: Clock
-    node: LatestRevision
+    node: LoneNode
     spaces: dict[str, str] = field(default_factory=dict)
 
     async def publish(self, space: str, files: Mapping[str, bytes], *, delete: tuple[str, ...] = ()) -> str:
@@ -129,7 +120,7 @@ def new_edge(hosting: Hosting, cache_bytes: int = CACHE_BYTES) -> Edge:
 @asynccontextmanager
 async def memory_hosting(cache_bytes: int = CACHE_BYTES) -> AsyncIterator[Hosting]:
     """One on the shipped fakes."""
-    clock, node = Clock(), LatestRevision()
+    clock, node = Clock(), LoneNode()
     metadata = MemoryMetadata(clock=clock.millis, announce=node.raise_revision)
     yield _hosting(metadata, MemoryBlobs(), clock, node, cache_bytes)
 
@@ -144,7 +135,7 @@ async def file_hosting(directory: Path, cache_bytes: int = CACHE_BYTES) -> Async
 @asynccontextmanager
 async def sql_hosting(url: str, directory: Path, cache_bytes: int = CACHE_BYTES) -> AsyncIterator[Hosting]:
     """One on the real stores: a new database and a new directory."""
-    clock, node = Clock(), LatestRevision()
+    clock, node = Clock(), LoneNode()
     await migrate(url)
     metadata = await open_sql(url, clock=clock.millis, announce=node.raise_revision)
     try:
@@ -153,13 +144,11 @@ async def sql_hosting(url: str, directory: Path, cache_bytes: int = CACHE_BYTES)
         await metadata.close()
 
 
-def _hosting(
-    metadata: MetadataStore, blobs: BlobStore, clock: Clock, node: LatestRevision, cache_bytes: int
-) -> Hosting:
+def _hosting(metadata: MetadataStore, blobs: BlobStore, clock: Clock, node: LoneNode, cache_bytes: int) -> Hosting:
     return Hosting(metadata, blobs, _edge(metadata, blobs, clock, node, cache_bytes), clock, node)
 
 
-def _edge(metadata: MetadataStore, blobs: BlobStore, clock: Clock, node: LatestRevision, cache_bytes: int) -> Edge:
+def _edge(metadata: MetadataStore, blobs: BlobStore, clock: Clock, node: LoneNode, cache_bytes: int) -> Edge:
     return Edge(
         metadata,
         blobs,
