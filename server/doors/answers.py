@@ -121,6 +121,7 @@ class Answers:
         """`sends_files`: whoever answers from the tables can send a body from its file."""
         self._plain_line = b"GET %%b %b" % self.protocol.encode("ascii")
         self.edge = edge
+        self._revision_cell = edge.revision_cell
         self.journal = journal
         self._sends_files = sends_files
         self._reader = QuickReader()
@@ -207,7 +208,7 @@ class Answers:
         table = sender.table
         if table is None or table.retired:
             return False
-        if sender.revision != self.edge.revision:
+        if sender.revision != self._revision_cell[0]:
             revision = self.edge.catch_up_nowait()
             if revision < 0 or self.edge.find_site_nowait(sender.host, table.origin) is not table.site:
                 return False

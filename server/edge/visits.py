@@ -43,8 +43,12 @@ class Visits:
 
     def add(self, site: HostedSite, connection: Connection) -> None:
         """Note that it serves `site`; again is harmless."""
-        domains = self._domains.setdefault(connection, set())
-        if connection in self._everywhere or site.domain in domains:
+        if connection in self._everywhere:
+            return
+        domains = self._domains.get(connection)
+        if domains is None:
+            domains = self._domains[connection] = set()
+        elif site.domain in domains:
             return
         if len(domains) >= MAX_SITES:
             self.remove(connection)
