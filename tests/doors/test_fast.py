@@ -54,6 +54,10 @@ class Client:
             return status, head, await self.reader.readexactly(length)
 
 
+def fast_protocols() -> list[FastProtocol]:
+    return [protocol for protocol in protocols() if isinstance(protocol, FastProtocol)]
+
+
 @asynccontextmanager
 async def connected(cache_bytes: int = 16 * 1024 * 1024) -> AsyncIterator[tuple[Hosting, Client]]:
     async with memory_hosting(cache_bytes) as hosting:
@@ -225,7 +229,7 @@ async def test_heads_that_take_turns_are_told_apart() -> None:
 
         for _ in range(3):
             await ask_all()
-        known = {len(protocol.answers._heads) for protocol in protocols() if isinstance(protocol, FastProtocol)}
+        known = {len(protocol.answers._heads) for protocol in fast_protocols()}
         assert known == {4}, "two languages of two hosts"
         await hosting.publish("b.test", {"index.html": b"b2"})
         expected["b.test"] = (200, b"b2")
@@ -236,6 +240,30 @@ async def test_heads_that_take_turns_are_told_apart() -> None:
         assert (await latest.get("/", "Accept-Language: en", host="b.test"))[0] == 404
         for peer in (*others, latest):
             peer.writer.transport.abort()
+
+
+async def test_conditions_are_known_by_their_bytes_in_no_more_than_the_usual_words() -> None:
+    async with connected() as (hosting, client):
+        for _ in range(2):
+            _, head, _ = await client.get("/page")
+        etag = head.split(b"etag: ")[1].split(b"\r\n")[0].decode()
+        date = head.split(b"last-modified: ")[1].split(b"\r\n")[0].decode()
+        (table,) = {sender.table for protocol in fast_protocols() for sender in protocol.answers._senders.values()}
+        assert table is not None
+        before = len(table.answers)
+        for since in [date, *(f"Mon, {day} Sep 2026 14:13:20 GMT" for day in range(10, 20))]:
+            lines = [f"If-None-Match: {etag}", f"If-Modified-Since: {since}"]
+            for asked in (lines, lines[::-1], lines[:1]):
+                for _ in range(3):  # who it is, what changes, and that
+                    status, head, _ = await client.get("/page", *asked)
+                    assert (status, f"etag: {etag}\r\n".encode() in head) == (304, True)
+        for _ in range(3):
+            assert (await client.get("/page", 'If-None-Match: "other"', f"If-Modified-Since: {date}"))[0] == 200
+        # Without a date, with it behind the tag, and before it.
+        assert len(table.answers) == before + 3
+        await hosting.publish("a.test", {"page.html": b"page 2"})
+        for asked in (lines, lines[:1]):
+            assert (await client.get("/page", *asked))[::2] == (200, b"page 2")
 
 
 async def test_evicted_answers_are_found_again(slowly: list[bytes]) -> None:

@@ -5,11 +5,12 @@ from __future__ import annotations
 import asyncio
 import resource
 from pathlib import Path
+from typing import cast
 
 import pytest
 
 from server.doors import open_files
-from server.doors.open_files import OpenFiles
+from server.doors.open_files import OpenFile, OpenFiles
 from storage.blobs import FileReader
 from storage.errors import Unavailable
 from storage.local import LocalReader
@@ -95,6 +96,35 @@ async def test_what_is_asked_for_all_the_time_outlives_the_turns(tmp_path: Path)
     await until(asked)
     assert len(opened.readers) < 10
     await until(lambda: not opened.still())
+
+
+class AtHand:
+    """A reader of a file of which the kernel has a part in memory."""
+
+    def __init__(self, start: int, stop: int) -> None:
+        self.part = (start, stop)
+        self.asked: list[tuple[int, int]] = []
+
+    def is_at_hand(self, start: int, stop: int) -> bool:
+        self.asked.append((start, stop))
+        return self.part[0] <= start and stop <= self.part[1]
+
+
+def test_what_was_at_hand_is_trusted_to_be_for_a_while() -> None:
+    reader = AtHand(100, 1000)
+    file = OpenFile(cast(FileReader, reader))
+    assert not file.is_at_hand(0, 200, 0.0)
+    assert file.is_at_hand(100, 200, 0.0)
+    assert file.is_at_hand(120, 180, 0.5)
+    assert file.is_at_hand(200, 300, 0.5)  # and so all from 100 to 300
+    assert file.is_at_hand(100, 300, 0.9)
+    assert file.is_at_hand(500, 600, 0.9)  # apart from that, which is forgotten
+    assert not file.is_at_hand(600, 2000, 0.9)
+    assert file.is_at_hand(550, 600, 1.8)
+    assert reader.asked == [(0, 200), (100, 200), (200, 300), (500, 600), (600, 2000)]
+    reader.part = (0, 0)
+    assert file.is_at_hand(500, 600, 1.8)
+    assert not file.is_at_hand(500, 600, 0.9 + open_files.TRUST_SECONDS)
 
 
 async def test_no_more_than_so_many(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
