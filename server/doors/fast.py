@@ -24,7 +24,7 @@ from server.doors.open_files import OpenFile, OpenFiles
 from server.doors.phases import DEADLINES, Phase
 from server.doors.seam import Successor
 from server.doors.senders import NO_MANNER, NOBODY, Met
-from server.doors.sending import Sending, SendingProtocol, span_of
+from server.doors.sending import Sending, SendingProtocol
 from server.doors.shapes import Shape, shape_of_conditions, shape_of_senders
 from server.doors.tables import Answer
 from server.edge.conditions import finish
@@ -42,6 +42,9 @@ class Written(Enum):
     NOTHING = 0
     SOME = 1  # the rest follows, unless the connection has ended
     ALL = 2
+
+
+_ALL = Written.ALL  # at hand, for each request
 
 
 class FastProtocol(SendingProtocol):
@@ -193,7 +196,7 @@ class FastProtocol(SendingProtocol):
             self.transport.write(answer.whole)
         else:
             written = self._write_large(answer, line)
-            if written is not Written.ALL:
+            if written is not _ALL:
                 return written is Written.SOME
         answer.entry.used = True
         journal.note(answer.tally, self._peer, log, self._sender_log)
@@ -202,19 +205,18 @@ class FastProtocol(SendingProtocol):
 
     def _write_large(self, answer: Answer, line: bytes) -> Written:
         """Write an answer whose body is no part of the prepared bytes."""
-        body = answer.body
+        body, span = answer.body, answer.span
         if isinstance(body, bytes):
             self.transport.write(answer.whole)
             self.transport.write(body)
-            return Written.ALL
-        file = self.files.borrow(body.blob.digest)
+            return _ALL
+        assert span is not None, "a file has one"
+        file = self.files.find(body.blob.digest)
         if file is None:
             return Written.NOTHING
-        span = span_of(body)
         sent = self._send_at_once(answer.whole, file, span)
         if sent == body.size:
-            file.release()
-            return Written.ALL
+            return _ALL
         sending = self._remembered(answer, line, answer.tally.status)
         if self._send_rest(sending, file, span, sent):
             self._rest(self.loop.time())
@@ -253,7 +255,7 @@ class FastProtocol(SendingProtocol):
         """Send what shows all or a part of an answer, unless its file cannot be had."""
         file = None
         if isinstance(body, Parts):
-            file = self.files.borrow(body.blob.digest)
+            file = self.files.find(body.blob.digest)
             if file is None:
                 return False
         answer.entry.used = True
@@ -306,7 +308,7 @@ class FastProtocol(SendingProtocol):
             return None
         file = None
         if isinstance(known.body, Parts):
-            file = self.files.borrow(known.body.blob.digest)
+            file = self.files.find(known.body.blob.digest)
             if file is None:
                 return None
         if known.status < 400 and head.version == "1.1":

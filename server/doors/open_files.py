@@ -20,12 +20,13 @@ TRUST_SECONDS = 1.0  # in what the kernel said that it has in memory: of what is
 
 
 class OpenFile:
-    """One of them, which stays open as long as somebody uses it."""
+    """One of them, which stays open as long as somebody uses it; `descriptor` is -1 once it is closed."""
 
-    __slots__ = ("_kept", "_start", "_stop", "_until", "_users", "reader")
+    __slots__ = ("_kept", "_start", "_stop", "_until", "_users", "descriptor", "reader")
 
     def __init__(self, reader: FileReader) -> None:
         self.reader = reader
+        self.descriptor = reader.fileno()
         self._users = 0
         self._kept = True
         self._start, self._stop, self._until = 0, 0, 0.0  # what is known to be at hand, and up to when that is trusted
@@ -61,6 +62,7 @@ class OpenFile:
 
     def _close_if_unused(self) -> None:
         if not self._kept and not self._users:
+            self.descriptor = -1
             self.reader.close_nowait()
 
 
@@ -76,8 +78,9 @@ class OpenFiles:
         self._old: dict[Digest, OpenFile] = {}
         self._turning: asyncio.TimerHandle | None = None
 
-    def borrow(self, digest: Digest) -> OpenFile | None:
-        """The blob of this digest, to be released; None if it cannot be opened now."""
+    def find(self, digest: Digest) -> OpenFile | None:
+        """The blob of this digest; None if it cannot be opened now. The loop's next turn may close it, and so may the
+        next that is asked for: who uses it longer has to borrow it."""
         file = self._young.get(digest)
         if file is None:
             file = self._old.pop(digest, None)
@@ -87,7 +90,7 @@ class OpenFiles:
                     return None
                 file = OpenFile(reader)
             self._keep(digest, file)
-        return file.borrow()
+        return file
 
     def close(self) -> None:
         """Let go of all that nobody uses."""

@@ -34,7 +34,7 @@ def send_now(sock: socket.socket, head: bytes, file: OpenFile, span: Span) -> tu
         if taken < len(head):
             return taken, 0
         count = min(span.stop - span.start, TURN_BYTES)
-        return taken, os.sendfile(sock.fileno(), file.reader.fileno(), span.start, count)
+        return taken, os.sendfile(sock.fileno(), file.descriptor, span.start, count)
     except OSError:  # there is no room, or the client has left: whoever sends the rest learns that too
         return taken, 0
 
@@ -52,7 +52,7 @@ class Transfer:
         self.sent = 0  # bytes
         self._loop = asyncio.get_running_loop()
         self._transport = transport
-        self._file: OpenFile | None = file
+        self._file: OpenFile | None = file.borrow()
         self._reader = file.reader
         self._position, self._stop = span.start, span.stop
         self._ended = ended

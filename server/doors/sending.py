@@ -12,7 +12,7 @@ from server.doors.journal import Tally
 from server.doors.open_files import OpenFile
 from server.doors.phases import Phase
 from server.doors.sendfile import Transfer, send_now
-from server.doors.tables import SMALL_BODY_BYTES
+from server.doors.tables import SMALL_BODY_BYTES, span_of
 from server.edge.response import Body, Parts, Span
 
 _FLUSHING = Phase.FLUSHING  # which takes 50 ns to find, once a request
@@ -70,7 +70,6 @@ class SendingProtocol(EdgeProtocol):
                 if not self._send_rest(sending, file, span, sent):
                     return False
             else:
-                file.release()
                 self._note(sending, sent)
         else:
             assert isinstance(body, bytes)
@@ -94,7 +93,7 @@ class SendingProtocol(EdgeProtocol):
         """Send head and body as far as there is room; how many bytes of the body. The transport has the whole head."""
         transport, taken, sent = self.transport, 0, 0
         if not transport.get_write_buffer_size() and file.is_at_hand(span.start, span.stop, self.loop.time()):
-            taken, sent = send_now(self._own_socket(), head, file, span)
+            taken, sent = send_now(self._socket or self._own_socket(), head, file, span)
         if taken < len(head):
             transport.write(head[taken:])
         return sent
@@ -114,9 +113,8 @@ class SendingProtocol(EdgeProtocol):
 
     def _own_socket(self) -> socket.socket:
         """The transport's socket, to use while that is open."""
-        if self._socket is None:
-            its = self.transport.get_extra_info("socket")
-            self._socket = socket.socket(its.family, its.type, its.proto, fileno=its.fileno())
+        its = self.transport.get_extra_info("socket")
+        self._socket = socket.socket(its.family, its.type, its.proto, fileno=its.fileno())
         return self._socket
 
     def _end_span(self, error: Exception | None) -> None:
@@ -169,11 +167,3 @@ class SendingProtocol(EdgeProtocol):
         super().resume_writing()
         if self._sending is not None and self._phase is Phase.SERVING:
             self._enter(Phase.WRITING)  # still the client has to take the rest
-
-
-def span_of(body: Body) -> Span:
-    """Where the body is, that is one span."""
-    assert isinstance(body, Parts)
-    [span] = body.parts
-    assert isinstance(span, Span)
-    return span

@@ -38,8 +38,8 @@ class Answer:
 
     __slots__ = (
         "_part_head",
-        "around", "body", "entry", "etag", "head", "is_small", "log", "moment", "repeats_query", "stored", "tally",
-        "unchanged", "whole",
+        "around", "body", "entry", "etag", "head", "is_small", "log", "moment", "repeats_query", "span", "stored",
+        "tally", "unchanged", "whole",
     )  # fmt: skip
 
     def __init__(
@@ -56,7 +56,8 @@ class Answer:
         self.entry = entry
         self.stored = stored
         self.head = self._render_head(response)
-        self.body = response.body  # `Parts`, of which there is one, where it is a file
+        self.body = response.body
+        self.span = None if isinstance(response.body, bytes) else span_of(response.body)  # where it is a file
         # One that is not kept in memory may be of any size: the cache may be too small for any body.
         self.is_small = isinstance(response.body, bytes) and response.size <= SMALL_BODY_BYTES
         self.log = log
@@ -106,6 +107,14 @@ class Answer:
         copied = len(self._small_body)
         unchanged = self.unchanged.size if self.unchanged is not None else 0
         return ANSWER_OVERHEAD + 3 * len(self.head) + 2 * len(self.log) + copied + unchanged
+
+
+def span_of(body: Body) -> Span:
+    """Where the body is, that is one span."""
+    assert isinstance(body, Parts)
+    [span] = body.parts
+    assert isinstance(span, Span)
+    return span
 
 
 def _split_part_head(stored: Representation) -> tuple[bytes, bytes]:

@@ -57,11 +57,9 @@ def _soon(monkeypatch: pytest.MonkeyPatch) -> None:
 async def test_one_that_is_asked_for_again_is_opened_once(tmp_path: Path) -> None:
     opened = Opened(tmp_path)
     files = OpenFiles(opened.open)
-    assert files.borrow("missing") is None
+    assert files.find("missing") is None
     for _ in range(3):
-        file = files.borrow("a")
-        assert file is not None
-        file.release()
+        assert files.find("a") is not None
     assert [digest for digest, _ in opened.readers] == opened.still() == ["a"]
     await until(lambda: not opened.still())  # and closed when nobody has asked for it in a while
 
@@ -69,14 +67,17 @@ async def test_one_that_is_asked_for_again_is_opened_once(tmp_path: Path) -> Non
 async def test_one_in_use_stays_open_until_it_is_given_back(tmp_path: Path) -> None:
     opened = Opened(tmp_path)
     files = OpenFiles(opened.open)
-    used, idle = files.borrow("used"), files.borrow("idle")
+    used, idle = files.find("used"), files.find("idle")
     assert used is not None
     assert idle is not None
-    idle.release()
+    used.borrow()
     await until(lambda: opened.still() == ["used"])
-    again = files.borrow("used")  # it may have been let go, but is there for those who have it
+    assert idle.descriptor == -1
+    again = files.find("used")  # it may have been let go, but is there for those who have it
     assert again is not None
+    again.borrow()
     used.release()
+    assert "used" in opened.still()
     again.release()
     await until(lambda: not opened.still())
 
@@ -88,9 +89,7 @@ async def test_what_is_asked_for_all_the_time_outlives_the_turns(tmp_path: Path)
     end = loop.time() + 0.1
 
     def asked() -> bool:
-        file = files.borrow("a")
-        assert file is not None
-        file.release()
+        assert files.find("a") is not None
         return loop.time() >= end
 
     await until(asked)
@@ -104,6 +103,9 @@ class AtHand:
     def __init__(self, start: int, stop: int) -> None:
         self.part = (start, stop)
         self.asked: list[tuple[int, int]] = []
+
+    def fileno(self) -> int:
+        return 0
 
     def is_at_hand(self, start: int, stop: int) -> bool:
         self.asked.append((start, stop))
@@ -133,9 +135,7 @@ async def test_no_more_than_so_many(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     opened = Opened(tmp_path)
     files = OpenFiles(opened.open)
     for number in range(20):
-        file = files.borrow(f"{number}")
-        assert file is not None
-        file.release()
+        assert files.find(f"{number}") is not None
         assert len(opened.still()) <= 6
     files.close()
     assert opened.still() == []
@@ -151,9 +151,7 @@ async def test_most_descriptors_are_left_to_connections(
     files = OpenFiles(opened.open)
     greatest = 0
     for number in range(most + 30):
-        file = files.borrow(f"{number}")
-        assert file is not None
-        file.release()
+        assert files.find(f"{number}") is not None
         if number >= most - 1:
             greatest = max(greatest, len(opened.still()))
     assert greatest == most
