@@ -87,7 +87,8 @@ class EdgeProtocol(LateProtocol):
             self._timer.cancel()
         if self._cutting is not None:
             self._cutting.cancel()
-        self.edge.visits.remove(self)
+        if self._site is not None:
+            self.edge.visits.remove(self)
         if self.flow is None:
             self.connections.discard(self)
         else:
