@@ -24,10 +24,12 @@ class Memo(dict[K, V]):
         super().clear()
         self._bytes = 0
 
-    def keep(self, key: K, value: V, size: int) -> None:
-        """Remember `value`, which takes `size` bytes with its key."""
+    def keep(self, key: K, value: V, size: int) -> bool:
+        """Remember `value`, which takes `size` bytes with its key; whether all else had to be forgotten for it."""
         self._bytes += size
-        if self._bytes > self._max_bytes:
+        is_full = self._bytes > self._max_bytes
+        if is_full:
             self.clear()
             self._bytes = size
         self[key] = value
+        return is_full

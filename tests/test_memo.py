@@ -19,3 +19,9 @@ def test_what_is_larger_than_all_of_it_stays_for_one_turn() -> None:
     memo.keep("huge", "x", 5000)
     memo.keep("small", "y", 10)
     assert dict(memo) == {"small": "y"}
+
+
+def test_it_says_that_it_has_started_afresh() -> None:
+    memo: Memo[int, str] = Memo(1000)
+    assert [memo.keep(number, "x", 400) for number in range(5)] == [False, False, True, False, True]
+    assert list(memo) == [4]

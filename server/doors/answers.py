@@ -54,8 +54,8 @@ CONDITIONS_OVERHEAD = 250
 SENDER_OVERHEAD = 700  # with what is left of a table that was given up
 MAX_LINE_BYTES = len(b"GET  HTTP/1.1") + MAX_TARGET_BYTES  # a longer one is refused
 
-# A line whose path has nothing to decode; and its query.
-_PLAIN_LINE = re.compile(rb"GET (/[A-Za-z0-9/._~!$&'()*+,;=:@-]*+)(\?[!\"$-~]*+)?+ HTTP/(?:1\.1|2\.0)")
+# A line whose path has nothing to decode, nor to quote in a log; and its query. It ends with the protocol.
+_PLAIN_LINE = rb"GET (/[A-Za-z0-9/._~!$&'()*+,;=:@-]*+)(\?[!\"$-~]*+)?+ %b"
 
 # Requests with these are no matter of looking up. If-Modified-Since does not count beside If-None-Match (RFC 9110
 # §13.1.3); alone it is a matter of comparing.
@@ -119,15 +119,17 @@ class Answers:
 
     def __init__(self, edge: Edge, journal: Journal, *, sends_files: bool = True) -> None:
         """`sends_files`: whoever answers from the tables can send a body from its file."""
-        self._plain_line = b"GET %%b %b" % self.protocol.encode("ascii")
+        protocol = self.protocol.encode("ascii")
+        self._plain_line = b"GET %%b %b" % protocol
+        self._match_plain_line = re.compile(_PLAIN_LINE % re.escape(protocol)).fullmatch
         self.edge = edge
         self._revision_cell = edge.revision_cell
         self.journal = journal
         self._sends_files = sends_files
         self._reader = QuickReader()
         self._manners: Memo[bytes, Manner] = Memo(MAX_MANNERS_BYTES)
-        # What was met by whole lines, where those without a condition changed from one request of a connection to the
-        # next in more than what `server.doors.shapes` sees: browsers open several connections, and proxies share them.
+        # By whole lines without conditions, for who sends them on another connection too, as browsers do, or by turns
+        # with others', as proxies do. It has only manners and senders of the two memos, so that those bound them.
         self._heads: Memo[bytes, Met] = Memo(MAX_HEADS_BYTES)
         self._senders: Memo[tuple[bytes, frozenset[Coding], str | None], Sender] = Memo(MAX_SENDERS_BYTES)
         self._tables = Tables(edge.cache)
@@ -146,8 +148,8 @@ class Answers:
             manner = self._read_manner(lines)
             if manner is None:
                 return None
-            if len(lines) <= MAX_LINES_BYTES:
-                self._manners.keep(lines, manner, 3 * len(lines) + MANNER_OVERHEAD)
+            if len(lines) <= MAX_LINES_BYTES and self._manners.keep(lines, manner, 3 * len(lines) + MANNER_OVERHEAD):
+                self._heads.clear()
         # A value that is to be looked at, or two of one name, are for others.
         if not is_text(b"".join(filter(None, (user_agent, cookie, referer, authority)))):
             return None
@@ -176,7 +178,7 @@ class Answers:
         met = self._heads.get(lines)
         return met if met is not None and self.confirm(met[1]) else None
 
-    def keep(self, lines: bytes, met: Met) -> None:
+    def keep_met(self, lines: bytes, met: Met) -> None:
         """Have `meet_again` know these lines."""
         if len(lines) <= MAX_LINES_BYTES:
             self._heads.keep(lines, met, len(lines) + len(met[2]) + HEAD_OVERHEAD)
@@ -200,7 +202,8 @@ class Answers:
             return None  # nor is it kept: of hosts that nobody has there is no end
         sender = Sender(host, self._table(site, manner.accept_encoding, origin), revision)
         texts = 2 * len(authority) + len(manner.origin or "")
-        self._senders.keep(key, sender, SENDER_OVERHEAD + 2 * texts)
+        if self._senders.keep(key, sender, SENDER_OVERHEAD + 2 * texts):
+            self._heads.clear()
         return sender
 
     def confirm(self, sender: Sender) -> bool:
@@ -239,7 +242,8 @@ class Answers:
     def _find_unlisted(self, table: Table, line: bytes) -> tuple[Answer, bytes] | None:
         """What answers a line that has a query which does not matter, or whose path is missing; and the target as the
         log has it."""
-        found = _PLAIN_LINE.fullmatch(line)
+        match = self._match_plain_line
+        found = match(line)
         if found is None or len(line) > MAX_LINE_BYTES:
             return None
         path, query = found.groups()

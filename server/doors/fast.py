@@ -1,6 +1,7 @@
 """The fast door: answers what is in memory at once, without a task, and leaves everything else to its base.
 
 1. a head whose lines are those of the last one: two look-ups, one write       (`data_received`)
+   (and if conditions that are known stand before those lines)
 2. a head that has to be taken apart first, or whose lines are another's       (`_answer`)
 3. the same where a part is asked for, or the body is sent from its file       (`_give`)
 4. any other whole message that memory can answer                              (`_serve`)
@@ -92,23 +93,10 @@ class FastProtocol(SendingProtocol):
         last sender still holds, and these are not just his lines."""
         end = data.find(b"\r\n")
         line, whole = data[:end], data[end:]
-        shape = self._shape
-        if shape is not None and is_current and len(whole) <= MAX_LINES_BYTES:
-            rest = shape.cut(whole)
-            if rest is None:
-                pass
-            elif shape.names is None:
-                answer = self._sender.answers.get(line + rest)
-                if answer is not None:
-                    return self._reply(answer, line, answer.log)
-                if (values := shape.fit(rest)) is not None:
-                    return self._answer_conditions(line, rest, *shape.conditions(values))
-            elif (values := shape.fit(rest)) is not None:
-                self._lines = whole
-                host, referer, user_agent = shape.rename(shape.names, values)
-                in_words = self._journal.format.sender
-                self._sender_log = in_words(host, referer, user_agent)
-                return self._answer_line(line, None, None)
+        if self._shape is not None and is_current and len(whole) <= MAX_LINES_BYTES:
+            answered = self._answer_shaped(self._shape, line, whole)
+            if answered is not None:
+                return answered
         if len(data) > MAX_WHOLE_BYTES or not whole.endswith(b"\r\n\r\n"):
             return False
         met = self._answers.meet_again(whole)
@@ -132,11 +120,28 @@ class FastProtocol(SendingProtocol):
             self._manner, self._sender, self._lines, self._shape = NO_MANNER, NOBODY, b"", None
         return answered
 
-    def _answer_conditions(self, line: bytes, conditions: bytes, etag: bytes | None, span: bytes | None) -> bool:
-        """Answer a request line and lines with conditions, whose values these are."""
-        table = self._sender.table
-        if etag is not None and span is None and table is not None:
-            self._answers.remember_conditions(table, line, conditions, etag)
+    def _answer_shaped(self, shape: Shape, line: bytes, whole: bytes) -> bool | None:
+        """Answer a head that differs from the last in nothing but gaps of `shape`; None if that is not so."""
+        rest = shape.cut(whole)
+        if rest is None:
+            return None
+        if shape.adjoins and shape.names is None:
+            answer = self._sender.answers.get(line + rest)
+            if answer is not None:
+                return self._reply(answer, line, answer.log)
+        values = shape.fit(rest)
+        if values is None:
+            return None
+        etag = span = None
+        if shape.names is None:
+            etag, span = shape.conditions(values)
+            if etag is not None and span is None and self._sender.table is not None:
+                self._answers.remember_conditions(self._sender.table, line, rest, etag)
+        else:
+            self._lines = whole
+            host, referer, user_agent = shape.rename(shape.names, values)
+            in_words = self._journal.format.sender
+            self._sender_log = in_words(host, referer, user_agent)
         return self._answer_line(line, etag, span)
 
     def _meet(self, lines: bytes, *, has_conditions: bool) -> bool:
@@ -153,7 +158,7 @@ class FastProtocol(SendingProtocol):
             return False
         self._shape = shape
         if shape is None and not has_conditions:
-            self._answers.keep(lines, (manner, sender, log))
+            self._answers.keep_met(lines, (manner, sender, log))
         return True
 
     def _serve_from_now_on(self, lines: bytes, met: Met) -> bool:
@@ -299,9 +304,10 @@ class FastProtocol(SendingProtocol):
                 head.method.decode("ascii"), head.target, head.version, head.headers, self._server_name
             )
         except Refusal as refusal:
-            split_target(head.target)  # raises where there is no telling what is asked for: that ends the connection
+            authority, _, _ = split_target(head.target)  # raises where there is no telling: that ends the connection
             response = self.edge.refuse(refusal)
-            asked = Asked.read(head.method, head.target, head.version, head.headers)
+            host = None if authority is None else authority.decode("latin-1")
+            asked = Asked.read(head.method, head.target, head.version, head.headers, host)
             return asked, (replace(response, body=b"") if head.method == b"HEAD" else response), None
         known = self.edge.respond_nowait(request, self._can_send)
         if known is None:

@@ -124,7 +124,7 @@ class Journal:
         """An answer given at the time of the last `tick`; the pieces as `format` writes them."""
         tallies = self._tallies
         tallies.append(tally)
-        self._pieces += (peer, self._stamp, request, sender)
+        self._pieces += (peer, self._stamp, request, sender)  # also for nobody: asking would cost those who have a log
         if len(tallies) >= MAX_NOTES:
             self._gather()
 

@@ -28,10 +28,9 @@ class LogFormat:
     """How each piece is written.
 
     `peer` takes an address; `second`, seconds since the epoch; `around`, method, protocol, status, bytes of the body,
-    and the site's id or b"": it gives what stands before and behind the target, which is written by `target`, and where
-    it is of letters, digits and marks of a path stands for itself; `sender`,
+    and the site's id or b"": it gives what stands before and behind the target, which is written by `target`; `sender`,
     the fields Host, Referer and User-Agent as sent, b"" for those that are absent. `millis` has what stands for each of
-    a second's thousandths.
+    a second's thousandths. A target in which there is nothing to quote is written as it is, whatever the format.
     """
 
     peer: Callable[[str], bytes]

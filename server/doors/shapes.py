@@ -6,7 +6,7 @@ meant, so that most of a head is compared and little of it read.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence, Set
 from typing import TypeAlias
 
 # The names as browsers write them; a field of that name that is written otherwise, or is there again, is read with the
@@ -36,12 +36,13 @@ class Shape:
     """Header lines, from the end of the request line to the empty one, with gaps.
 
     `etag`, `span`, `referer` and `user_agent` say which gap is theirs; there is one at least. `names` are what the
-    lines say of their sender, where some of the gaps are for that.
+    lines say of their sender, where some of the gaps are for that. It `adjoins` if no line that repeats stands between
+    two with gaps: then `cut` leaves nothing of which one has to see whether it is as it was.
     """
 
-    __slots__ = ("_before", "_behind", "_mark", "_marks", "etag", "names", "referer", "span", "user_agent")
+    __slots__ = ("_before", "_behind", "_mark", "_marks", "adjoins", "etag", "names", "referer", "span", "user_agent")
 
-    def __init__(self, lines: bytes, gaps: Collection[bytes], names: Names | None = None) -> None:
+    def __init__(self, lines: bytes, gaps: Set[bytes], names: Names | None = None) -> None:
         """`lines` are well-formed; where a mark of `gaps` is there for the first time, there is the gap."""
         pieces = [b""]
         places: dict[bytes, int] = {}
@@ -58,6 +59,7 @@ class Shape:
             else:
                 pieces[-1] += _END + line
         self._mark, *self._marks, self._behind = pieces  # with a gap behind each; of lines between them, the last
+        self.adjoins = gaps >= set(self._marks)
         self.names = names
         self.etag = places.get(IF_NONE_MATCH)
         self.span = places.get(RANGE)
@@ -65,7 +67,8 @@ class Shape:
         self.user_agent = places.get(USER_AGENT)
 
     def cut(self, lines: bytes) -> bytes | None:
-        """The lines that have gaps, and those between; None if what is before or behind them is not of this shape."""
+        """The lines that have gaps, and those between, at which `fit` looks first; None if what is before or behind
+        them is not of this shape."""
         cut = lines.removeprefix(self._before)
         rest = cut.removesuffix(self._behind)
         return None if rest is cut or (cut is lines and self._before) else rest

@@ -73,7 +73,8 @@ class Edge:
         self._checking: set[asyncio.Task[None]] = set()
         self._metadata = metadata
         self._node = node
-        self.revision_cell = node.revision_cell  # never behind `revision`
+        # Never behind `revision`, but for moments if a restored copy of the store is started on beside this worker.
+        self.revision_cell = node.revision_cell
         self._patience = patience
         self._blobs = blobs
         self._clock = clock

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+import re
+from collections.abc import AsyncIterator, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from itertools import permutations
 
 import pytest
 
@@ -93,6 +95,16 @@ async def test_a_query_that_does_not_matter_is_no_reason(slowly: list[bytes], re
         status, head, _ = await client.get("/docs?v=1")
         assert (status, b"location: /docs/?v=1\r\n" in head) == (308, True)
         assert read == [b"/docs?v=1"]
+
+
+@pytest.mark.parametrize("target", ["/page", "/page?q", "/nowhere"])
+async def test_a_line_of_another_version_is_not_taken_for_ours(target: str) -> None:
+    async with connected() as (_, client):
+        for _ in range(3):
+            await client.get("/page")
+            await client.get("/nowhere")
+        client.writer.write(f"GET {target} HTTP/2.0\r\nHost: a.test\r\n{BROWSER}\r\n".encode())
+        assert (await client.answer())[0] == 505
 
 
 async def test_validators_of_the_answer_get_its_304(slowly: list[bytes], read: list[bytes]) -> None:
@@ -264,6 +276,68 @@ async def test_conditions_are_known_by_their_bytes_in_no_more_than_the_usual_wor
         await hosting.publish("a.test", {"page.html": b"page 2"})
         for asked in (lines, lines[:1]):
             assert (await client.get("/page", *asked))[::2] == (200, b"page 2")
+
+
+@asynccontextmanager
+async def connection(port: int) -> AsyncIterator[Client]:
+    client = Client(*await asyncio.open_connection("127.0.0.1", port))
+    try:
+        yield client
+    finally:
+        client.writer.close()
+        with suppress(ConnectionError):
+            await client.writer.wait_closed()
+
+
+DATES = re.compile(rb"date: [^\r]*\r\n")
+TIMES = re.compile(rb'"time":"[^"]*"')
+
+
+async def test_a_line_that_is_left_out_is_missed_wherever_it_stood() -> None:
+    """Every order of some lines, thrice, so that their shape is known; and then those without one of them. The answer,
+    and what the log says, is the plain door's."""
+    async with memory_hosting() as hosting, AsyncExitStack() as stack:
+        await hosting.site("a.test", {"index.html": b"home " * 500})
+        logs: tuple[list[bytes], list[bytes]] = [], []
+        journals = [Journal(write=log.append) for log in logs]
+        fast, plain = [
+            await stack.enter_async_context(served(hosting.edge, journal=journal, fast=journal is journals[0]))
+            for journal in journals
+        ]
+
+        async def ask(client: Client, lines: Sequence[str]) -> tuple[int, bytes, bytes]:
+            client.writer.write("\r\n".join(("GET / HTTP/1.1", *lines, "\r\n")).encode())
+            status, head, body = await client.answer()
+            return status, DATES.sub(b"", head), body
+
+        expected: dict[tuple[str, ...], tuple[int, bytes, bytes]] = {}
+
+        async def check(client: Client, lines: tuple[str, ...]) -> bytes:
+            """The head."""
+            if lines not in expected:
+                async with connection(plain) as other:
+                    expected[lines] = await ask(other, lines)
+            answer = await ask(client, lines)
+            assert answer == expected[lines], lines
+            return answer[1]
+
+        for codings in ("identity", "gzip"):
+            for _ in range(3):
+                async with connection(fast) as client:
+                    head = await check(client, ("Host: a.test", f"Accept-Encoding: {codings}"))
+        date, tag = (head.split(name)[1].split(b"\r\n")[0].decode() for name in (b"last-modified: ", b"etag: "))
+        for condition in (f"If-Modified-Since: {date}", "Range: bytes=0-0"):
+            some = ["Host: a.test", "User-Agent: M", "Accept-Encoding: gzip", f"If-None-Match: {tag}", condition]
+            for lines in permutations(some):
+                for left_out in lines:
+                    async with connection(fast) as client:
+                        for _ in range(3):
+                            await check(client, lines)
+                        await check(client, tuple(line for line in lines if line != left_out))
+        for journal in journals:
+            journal.flush()
+        told = [set(TIMES.sub(b"", b"".join(log)).splitlines()) for log in logs]
+        assert told[0] - told[1] == told[1] - told[0] == set()
 
 
 async def test_evicted_answers_are_found_again(slowly: list[bytes]) -> None:

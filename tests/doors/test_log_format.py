@@ -33,6 +33,13 @@ def line(name: str, method: bytes, target: bytes, host: bytes, referer: bytes, a
     )
 
 
+@pytest.mark.parametrize("name", FORMATS)
+def test_a_path_of_the_usual_characters_is_written_as_it_is(name: str) -> None:
+    """As the fast door takes for granted."""
+    path = bytes(octet for octet in range(0x21, 0x7F) if octet not in b'"\\')
+    assert FORMATS[name].target(path) == path
+
+
 @given(ANY, ANY, ANY, ANY, ANY)
 def test_no_visitor_breaks_an_object(method: bytes, target: bytes, host: bytes, referer: bytes, agent: bytes) -> None:
     written = line("json", method, target, host, referer, agent)
