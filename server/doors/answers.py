@@ -130,7 +130,7 @@ class Answers:
         self._manners: Memo[bytes, Manner] = Memo(MAX_MANNERS_BYTES)
         # By whole lines without conditions, for who sends them on another connection too, as browsers do, or by turns
         # with others', as proxies do. It has only manners and senders of the two memos, so that those bound them.
-        self._heads: Memo[bytes, Met] = Memo(MAX_HEADS_BYTES)
+        self.heads: Memo[bytes, Met] = Memo(MAX_HEADS_BYTES)
         self._senders: Memo[tuple[bytes, frozenset[Coding], str | None], Sender] = Memo(MAX_SENDERS_BYTES)
         self._tables = Tables(edge.cache)
         # Of those who say their origin where that matters. Anybody can make up many, and should push out nobody else.
@@ -149,7 +149,7 @@ class Answers:
             if manner is None:
                 return None
             if len(lines) <= MAX_LINES_BYTES and self._manners.keep(lines, manner, 3 * len(lines) + MANNER_OVERHEAD):
-                self._heads.clear()
+                self.heads.clear()
         # A value that is to be looked at, or two of one name, are for others.
         if not is_text(b"".join(filter(None, (user_agent, cookie, referer, authority)))):
             return None
@@ -173,15 +173,10 @@ class Answers:
             return None
         return manner, sender, (authority, referer.strip(b" \t"), user_agent.strip(b" \t"))
 
-    def meet_again(self, lines: bytes) -> Met | None:
-        """Whom lines without conditions were seen from, if he is still served as then."""
-        met = self._heads.get(lines)
-        return met if met is not None and self.confirm(met[1]) else None
-
     def keep_met(self, lines: bytes, met: Met) -> None:
-        """Have `meet_again` know these lines."""
+        """Keep whom these lines without conditions were seen from in `heads`."""
         if len(lines) <= MAX_LINES_BYTES:
-            self._heads.keep(lines, met, len(lines) + len(met[2]) + HEAD_OVERHEAD)
+            self.heads.keep(lines, met, len(lines) + len(met[2]) + HEAD_OVERHEAD)
 
     def find_sender(self, authority: bytes, manner: Manner) -> Sender | None:
         """Whoever asks this host (as sent) in this manner; None if the host is not known here yet."""
@@ -203,7 +198,7 @@ class Answers:
         sender = Sender(host, self._table(site, manner.accept_encoding, origin), revision)
         texts = 2 * len(authority) + len(manner.origin or "")
         if self._senders.keep(key, sender, SENDER_OVERHEAD + 2 * texts):
-            self._heads.clear()
+            self.heads.clear()
         return sender
 
     def confirm(self, sender: Sender) -> bool:

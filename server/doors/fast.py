@@ -2,9 +2,10 @@
 
 1. a head whose lines are those of the last one: two look-ups, one write       (`data_received`)
    (and if conditions that are known stand before those lines)
-2. a head that has to be taken apart first, or whose lines are another's       (`_answer`)
+2. a head whose lines differ from those in what often does                     (`_answer_shaped`)
+   or that has to be taken apart first, or whose lines are another's           (`_answer`)
 3. the same where a part is asked for, or the body is sent from its file       (`_give`)
-4. any other whole message that memory can answer                              (`_serve`)
+4. any other whole message that memory can answer                              (`MemoryProtocol`)
 5. what memory cannot answer: uvicorn, the ASGI door, a task                   (`EdgeProtocol`)
 
 What it writes is what uvicorn would write for the ASGI door, byte for byte.
@@ -14,24 +15,24 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping
-from dataclasses import replace
 from enum import Enum
 
 from server.doors.answers import MAX_LINES_BYTES, Answers, cut_conditions
-from server.doors.head import Head
 from server.doors.http1 import render_head
-from server.doors.journal import Asked, Journal
-from server.doors.open_files import OpenFile, OpenFiles
+from server.doors.journal import Journal
+from server.doors.memory import NOT_VISITED, MemoryProtocol
+from server.doors.open_files import OpenFiles
+from server.doors.outbox import MOST, Outbox
 from server.doors.phases import DEADLINES, Phase
 from server.doors.seam import Successor
 from server.doors.senders import NO_MANNER, NOBODY, Met
-from server.doors.sending import Sending, SendingProtocol
+from server.doors.sending import Sending
 from server.doors.shapes import Shape, shape_of_conditions, shape_of_senders
 from server.doors.tables import Answer
 from server.edge.conditions import finish
 from server.edge.edge import Edge
-from server.edge.request import Refusal, Request, read_request, split_target
-from server.edge.response import Body, Parts, Response
+from server.edge.request import Request
+from server.edge.response import Body, Parts
 from storage.models import HostedSite
 
 MAX_WHOLE_BYTES = 8 * 1024  # of a head that is looked up
@@ -48,44 +49,47 @@ class Written(Enum):
 _ALL = Written.ALL  # at hand, for each request
 
 
-class FastProtocol(SendingProtocol):
+class FastProtocol(MemoryProtocol):
     """One connection. What it answers from is set by `fast_protocol_for`."""
 
     __slots__ = (
-        "_answers", "_journal", "_lines", "_manner", "_ready", "_revision_cell", "_sender", "_sender_log", "_shape",
-        "_visited",
+        "_answers", "_heads", "_journal", "_lines", "_manner", "_ready", "_revision_cell", "_sender", "_sender_log",
+        "_shape", "_visits",
     )  # fmt: skip
-
-    answers: Answers
-    files: OpenFiles
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         # What each request needs is at hand: an attribute of the class takes 40 ns to find, one of its own 5.
         answers = self._answers = self.answers
+        self._heads, self._visits = answers.heads, answers.edge.visits
         self._journal, self._revision_cell = answers.journal, answers.edge.revision_cell
         self._ready = False  # for a request that is answered at once
         # Of the last request, likely to be those of the next: what the lines mean, who sends them, the lines without
         # conditions, and what the log says of them.
         self._manner, self._sender, self._lines, self._sender_log = NO_MANNER, NOBODY, b"", b""
         self._shape: Shape | None = None  # where they are of one
-        self._visited: tuple[str | None, int] = (None, -1)  # authority and revision that `_site` was found by
         super().connection_made(transport)
         self._settle()
 
     def data_received(self, data: bytes) -> None:
         if self._ready:
             sender = self._sender
-            is_current = sender.revision == self._revision_cell[0] or self._answers.confirm(sender)
-            line = data.removesuffix(self._lines)
-            if is_current and line is not data:
-                answer = sender.answers.get(line)
-                if answer is not None:
-                    if self._reply(answer, line, answer.log):
+            if sender.revision == self._revision_cell[0] or self._answers.confirm(sender):
+                line = data.removesuffix(self._lines)
+                if line is not data:
+                    answer = sender.answers.get(line)
+                    if answer is not None:
+                        if self._reply(answer, line, answer.log):
+                            return
+                    elif self._answer_line(line, None, None):
                         return
-                elif self._answer_line(line, None, None):
-                    return
-            elif self._answer(data, is_current=is_current):
+                else:
+                    shape = self._shape
+                    answered = None if shape is None else self._answer_shaped(shape, data)
+                    if answered or (answered is None and self._answer(data, is_current=True)):
+                        return
+            elif self._answer(data, is_current=False):
                 return
+            self._outbox.flush()
         super().data_received(data)
 
     def _answer(self, data: bytes, *, is_current: bool) -> bool:
@@ -93,38 +97,53 @@ class FastProtocol(SendingProtocol):
         last sender still holds, and these are not just his lines."""
         end = data.find(b"\r\n")
         line, whole = data[:end], data[end:]
-        if self._shape is not None and is_current and len(whole) <= MAX_LINES_BYTES:
-            answered = self._answer_shaped(self._shape, line, whole)
-            if answered is not None:
-                return answered
+        met = self._heads.get(whole)
+        if met is not None:
+            sender = met[1]
+            # A table that was given up is empty, and so is one that may have been.
+            if (sender.answers and sender.revision == self._revision_cell[0]) or self._answers.confirm(sender):
+                return self._answer_again(line, whole, met)
         if len(data) > MAX_WHOLE_BYTES or not whole.endswith(b"\r\n\r\n"):
             return False
-        met = self._answers.meet_again(whole)
-        etag = span = None
-        if met is not None:
-            if not self._serve_from_now_on(whole, met):
-                return False
-            self._shape = None
-        else:
-            cut = cut_conditions(whole)
-            if cut is None:
-                return False
-            lines, etag, span = cut
-            if lines == self._lines and is_current:
-                self._shape = shape_of_conditions(whole)
-            elif not self._meet(lines, has_conditions=lines != whole):
-                return False
+        cut = cut_conditions(whole)
+        if cut is None:
+            return False
+        lines, etag, span = cut
+        if lines == self._lines and is_current:
+            self._shape = shape_of_conditions(whole)
+        elif not self._meet(lines, has_conditions=lines != whole):
+            return False
         manner = self._manner
         answered = self._answer_line(line, etag, span)
         if manner.closes or len(whole) > MAX_LINES_BYTES:  # who goes, or too much to keep for each connection
-            self._manner, self._sender, self._lines, self._shape = NO_MANNER, NOBODY, b"", None
+            self._forget()
         return answered
 
-    def _answer_shaped(self, shape: Shape, line: bytes, whole: bytes) -> bool | None:
+    def _answer_again(self, line: bytes, whole: bytes, met: Met) -> bool:
+        """Answer a request line and lines that are known, also from another connection."""
+        if not self._serve_from_now_on(whole, met):
+            return False
+        self._shape = None
+        manner, sender, _ = met
+        answer = sender.answers.get(line)
+        if answer is not None and not manner.closes:
+            return self._reply(answer, line, answer.log)
+        answered = self._answer_line(line, None, None)
+        if manner.closes:
+            self._forget()
+        return answered
+
+    def _forget(self) -> None:
+        """Know nothing of the last request."""
+        self._manner, self._sender, self._lines, self._shape = NO_MANNER, NOBODY, b"", None
+
+    def _answer_shaped(self, shape: Shape, data: bytes) -> bool | None:
         """Answer a head that differs from the last in nothing but gaps of `shape`; None if that is not so."""
-        rest = shape.cut(whole)
-        if rest is None:
+        end = data.find(b"\r\n")
+        rest = shape.cut(data, end)
+        if not rest:
             return None
+        line = data[:end]
         if shape.adjoins and shape.names is None:
             answer = self._sender.answers.get(line + rest)
             if answer is not None:
@@ -138,10 +157,14 @@ class FastProtocol(SendingProtocol):
             if etag is not None and span is None and self._sender.table is not None:
                 self._answers.remember_conditions(self._sender.table, line, rest, etag)
         else:
-            self._lines = whole
-            host, referer, user_agent = shape.rename(shape.names, values)
-            in_words = self._journal.format.sender
-            self._sender_log = in_words(host, referer, user_agent)
+            lines = data[end:]
+            if len(lines) > MAX_LINES_BYTES:
+                return None
+            self._lines = lines
+            self._sender_log = shape.say(self._journal.format, values)
+            answer = self._sender.answers.get(line)
+            if answer is not None:
+                return self._reply(answer, line, answer.log)
         return self._answer_line(line, etag, span)
 
     def _meet(self, lines: bytes, *, has_conditions: bool) -> bool:
@@ -167,8 +190,10 @@ class FastProtocol(SendingProtocol):
         if self._server_name is not None and self._server_name != sender.host:
             return False
         assert sender.table is not None, "whoever was met has one"
-        if sender.table.site is not self._site and not manner.closes:
-            self.visit(sender.table.site)
+        site = sender.table.site
+        if site is not self._site and not manner.closes:
+            self._site, self._visited = site, NOT_VISITED
+            self._visits.add(site, self)
         self._manner, self._sender, self._lines, self._sender_log = manner, sender, lines, log
         return True
 
@@ -195,11 +220,21 @@ class FastProtocol(SendingProtocol):
         journal = self._journal
         if now != journal.now:
             journal.tick(self.loop, now)
+            self._outbox.is_open = True
         if answer.moment is not journal.moment:
             answer.renew(journal.moment)
         if answer.is_small:
-            self.transport.write(answer.whole)
+            outbox = self._outbox
+            if outbox.is_open:
+                held = outbox.held
+                held.append((self.transport, answer.whole))
+                count = len(held)
+                if count == 1 or count >= MOST:
+                    outbox.mind(self.loop)
+            else:
+                self.transport.write(answer.whole)
         else:
+            self._outbox.flush()
             written = self._write_large(answer, line)
             if written is not _ALL:
                 return written is Written.SOME
@@ -234,6 +269,7 @@ class FastProtocol(SendingProtocol):
         assert isinstance(answer.body, bytes), "a small one is at hand"
         now = self.loop.time()
         moment = self._journal.tick(self.loop, now)
+        self._outbox.flush()
         self.transport.write(b"%b%bconnection: close\r\n\r\n%b" % (answer.head, moment.date, answer.body))
         answer.entry.used = True
         self._journal.note(answer.tally, self._peer, log, self._sender_log)
@@ -281,57 +317,8 @@ class FastProtocol(SendingProtocol):
             (method, target, protocol), self._sender_log, status, site.id, self._manner.closes, remembered=True
         )
 
-    # Messages that have been read in full.
-
-    def _serve(self, head: Head, *, keep_alive: bool) -> bool:
-        found = self._find(head)
-        if found is None:
-            return super()._serve(head, keep_alive=keep_alive)
-        asked, response, file = found
-        self._head = None
-        last = not keep_alive or not head.keep_alive or self._last or (self._half_closed and not self._buffer)
-        sender = self.journal.format.sender(asked.host, asked.referer, asked.user_agent)
-        line = asked.method, asked.target, asked.protocol
-        sending = Sending(line, sender, response.status, response.site_id, last)
-        return self._send(sending, render_head(response), response.body, file)
-
-    def _find(self, head: Head) -> tuple[Asked, Response, OpenFile | None] | None:
-        """What memory has for it, if now is the time; with the open file where its body is a span of that."""
-        if self._writing_paused:  # the base waits until the client has taken what there is
-            return None
-        try:
-            request = read_request(
-                head.method.decode("ascii"), head.target, head.version, head.headers, self._server_name
-            )
-        except Refusal as refusal:
-            authority, _, _ = split_target(head.target)  # raises where there is no telling: that ends the connection
-            response = self.edge.refuse(refusal)
-            host = None if authority is None else authority.decode("latin-1")
-            asked = Asked.read(head.method, head.target, head.version, head.headers, host)
-            return asked, (replace(response, body=b"") if head.method == b"HEAD" else response), None
-        known = self.edge.respond_nowait(request, self._can_send)
-        if known is None:
-            return None
-        file = None
-        if isinstance(known.body, Parts):
-            file = self.files.find(known.body.blob.digest)
-            if file is None:
-                return None
-        if known.status < 400 and head.version == "1.1":
-            self.answers.remember(request)
-        self._note_visit(request)
-        return Asked.read(head.method, head.target, head.version, head.headers, request.authority), known, file
-
-    def _note_visit(self, request: Request) -> None:
-        """Note whose site `request`, just answered, is for."""
-        visited = request.authority, self.edge.revision
-        if visited != self._visited and (site := self.edge.site_of(request)) is not None:
-            self.visit(site)
-            self._visited = visited
-
     def visit(self, site: HostedSite) -> None:
         super().visit(site)
-        self._visited = (None, -1)
         self._sender = NOBODY  # the next request, if it is one of its, is to say so
 
     # When there is room for a request.
@@ -375,4 +362,6 @@ def fast_protocol_for(
     """The protocol class that answers from `edge`: uvicorn makes one for each connection."""
     answers = Answers(edge, journal, sends_files=not encrypted)
     attributes = {"edge": edge, "deadlines": deadlines, "journal": journal, "http2": http2}
-    return type("BoundFastProtocol", (FastProtocol,), {**attributes, "answers": answers, "files": files})
+    return type(
+        "BoundFastProtocol", (FastProtocol,), {**attributes, "answers": answers, "files": files, "outbox": Outbox()}
+    )

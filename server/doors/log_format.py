@@ -18,6 +18,7 @@ KEPT_PEERS = 4096  # addresses whose words are kept, since most open several con
 UNKNOWN = b"-"  # for a method, target or protocol of which nothing is known
 
 _PLAIN = bytes(set(range(0x20, 0x7F)) - set(b'"\\'))
+_MARKED = bytes(octet if octet in _PLAIN else 0x20 for octet in range(256))  # whatever is not plain is another then
 _MILLIS = tuple(b"%03d" % number for number in range(1000))
 _NO_MILLIS = (b"",) * 1000
 _MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
@@ -28,22 +29,29 @@ class LogFormat:
     """How each piece is written.
 
     `peer` takes an address; `second`, seconds since the epoch; `around`, method, protocol, status, bytes of the body,
-    and the site's id or b"": it gives what stands before and behind the target, which is written by `target`; `sender`,
-    the fields Host, Referer and User-Agent as sent, b"" for those that are absent. `millis` has what stands for each of
-    a second's thousandths. A target in which there is nothing to quote is written as it is, whatever the format.
+    and the site's id or b"": it gives what stands before and behind the target, which is written by `target`;
+    `around_agent`, the fields Host and Referer as sent, b"" for one that is absent: it gives what stands before and
+    behind the user agent, which is written by `agent`. `millis` has what stands for each of a second's thousandths. A
+    target in which there is nothing to quote is written as it is, whatever the format.
     """
 
     peer: Callable[[str], bytes]
     second: Callable[[int], bytes]
     around: Callable[[bytes, bytes, int, int, bytes], tuple[bytes, bytes]]
     target: Callable[[bytes], bytes]
-    sender: Callable[[bytes, bytes, bytes], bytes]
+    around_agent: Callable[[bytes, bytes], tuple[bytes, bytes]]
+    agent: Callable[[bytes], bytes]
     millis: Sequence[bytes]
 
     def request(self, method: bytes, target: bytes, protocol: bytes, status: int, size: int, site: bytes) -> bytes:
         """The whole of the second piece."""
         before, behind = self.around(method, protocol, status, size, site)
         return before + self.target(target) + behind
+
+    def sender(self, host: bytes, referer: bytes, user_agent: bytes) -> bytes:
+        """The whole of the last piece."""
+        before, behind = self.around_agent(host, referer)
+        return before + self.agent(user_agent) + behind
 
 
 @lru_cache(KEPT_PEERS)
@@ -64,15 +72,15 @@ def _json_target(target: bytes) -> bytes:
     return _json_text(target)[1:-1]
 
 
-def _json_sender(host: bytes, referer: bytes, user_agent: bytes) -> bytes:
-    together = host + referer + user_agent
-    if len(together) <= MAX_FIELD_BYTES and _is_plain(together):
-        return b',"host":"%b","referer":"%b","user_agent":"%b"}\n' % (host, referer, user_agent)
-    return b',"host":%b,"referer":%b,"user_agent":%b}\n' % (
-        _json_text(host[:MAX_FIELD_BYTES]),
-        _json_text(referer[:MAX_FIELD_BYTES]),
-        _json_text(user_agent[:MAX_FIELD_BYTES]),
-    )
+def _json_around_agent(host: bytes, referer: bytes) -> tuple[bytes, bytes]:
+    host, referer = _json_text(host[:MAX_FIELD_BYTES]), _json_text(referer[:MAX_FIELD_BYTES])
+    return b',"host":%b,"referer":%b,"user_agent":"' % (host, referer), b'"}\n'
+
+
+def _json_agent(user_agent: bytes) -> bytes:
+    if len(user_agent) <= MAX_FIELD_BYTES and _is_plain(user_agent):
+        return user_agent
+    return _json_text(user_agent[:MAX_FIELD_BYTES])[1:-1]
 
 
 def _json_text(value: bytes) -> bytes:
@@ -84,7 +92,7 @@ def _json_text(value: bytes) -> bytes:
 
 def _is_plain(value: bytes) -> bool:
     """Whether it stands for itself in a string, as nearly all do."""
-    return not value.translate(None, _PLAIN)
+    return value.translate(_MARKED) == value
 
 
 @lru_cache(KEPT_PEERS)
@@ -101,9 +109,12 @@ def _combined_around(method: bytes, protocol: bytes, status: int, size: int, sit
     return b'"%b ' % _escaped(method), b' %b" %d %d' % (protocol, status, size)
 
 
-def _combined_sender(host: bytes, referer: bytes, user_agent: bytes) -> bytes:
-    referer, user_agent = referer[:MAX_FIELD_BYTES], user_agent[:MAX_FIELD_BYTES]
-    return b' "%b" "%b"\n' % (_escaped(referer) or UNKNOWN, _escaped(user_agent) or UNKNOWN)
+def _combined_around_agent(host: bytes, referer: bytes) -> tuple[bytes, bytes]:
+    return b' "%b" "' % _combined_agent(referer), b'"\n'
+
+
+def _combined_agent(user_agent: bytes) -> bytes:
+    return _escaped(user_agent[:MAX_FIELD_BYTES]) or UNKNOWN
 
 
 def _escaped(value: bytes) -> bytes:
@@ -114,6 +125,22 @@ def _escaped(value: bytes) -> bytes:
 
 
 FORMATS = {
-    "json": LogFormat(_json_peer, _json_second, _json_around, _json_target, _json_sender, _MILLIS),
-    "combined": LogFormat(_combined_peer, _combined_second, _combined_around, _escaped, _combined_sender, _NO_MILLIS),
+    "json": LogFormat(
+        peer=_json_peer,
+        second=_json_second,
+        around=_json_around,
+        target=_json_target,
+        around_agent=_json_around_agent,
+        agent=_json_agent,
+        millis=_MILLIS,
+    ),
+    "combined": LogFormat(
+        peer=_combined_peer,
+        second=_combined_second,
+        around=_combined_around,
+        target=_escaped,
+        around_agent=_combined_around_agent,
+        agent=_combined_agent,
+        millis=_NO_MILLIS,
+    ),
 }

@@ -5,11 +5,13 @@ from __future__ import annotations
 import asyncio
 import logging
 import socket
+from collections.abc import Collection
 from dataclasses import dataclass
 
 from server.doors.http1 import EdgeProtocol
 from server.doors.journal import Tally
 from server.doors.open_files import OpenFile
+from server.doors.outbox import Outbox
 from server.doors.phases import Phase
 from server.doors.sendfile import Transfer, send_now
 from server.doors.tables import SMALL_BODY_BYTES, span_of
@@ -43,9 +45,12 @@ class Sending:
 class SendingProtocol(EdgeProtocol):
     """One connection."""
 
-    __slots__ = ("_rest_seconds", "_sending", "_socket")
+    __slots__ = ("_outbox", "_rest_seconds", "_sending", "_socket")
+
+    outbox: Outbox
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        self._outbox = self.outbox
         self._rest_seconds = self.deadlines[Phase.FLUSHING]
         self._sending: Sending | None = None
         self._socket: socket.socket | None = None
@@ -63,6 +68,7 @@ class SendingProtocol(EdgeProtocol):
         """Send `head`, to which the empty line is missing, and `body`, a span where there is a `file`. Whether the next
         request's turn has come."""
         head = b"%b%b\r\n" % (head, b"connection: close\r\n" if sending.last else b"")
+        self._outbox.flush()
         if file is not None:
             span = span_of(body)
             sent = self._send_at_once(head, file, span)
@@ -143,6 +149,28 @@ class SendingProtocol(EdgeProtocol):
 
     def _note(self, sending: Sending, size: int) -> None:
         self.journal.note_size(self.loop, self._peer, sending.line, sending.sender, sending.tally(size))
+
+    # An answer that is held is to be on its way before anything else comes over the connection.
+
+    def eof_received(self) -> bool:  # type: ignore[override]
+        self._outbox.flush()
+        return super().eof_received()
+
+    def site_gone(self, domains: Collection[str]) -> None:
+        self._outbox.flush()
+        super().site_gone(domains)
+
+    def _on_timer(self) -> None:
+        self._outbox.flush()
+        super()._on_timer()
+
+    def _close_unless_busy(self) -> None:
+        self._outbox.flush()
+        super()._close_unless_busy()
+
+    def _drop(self) -> None:
+        self._outbox.flush()
+        super()._drop()
 
     def _make_last(self) -> None:
         if self._sending is None:

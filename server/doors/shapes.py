@@ -9,6 +9,8 @@ from __future__ import annotations
 from collections.abc import Sequence, Set
 from typing import TypeAlias
 
+from server.doors.log_format import LogFormat
+
 # The names as browsers write them; a field of that name that is written otherwise, or is there again, is read with the
 # rest.
 HOST = b"\r\nHost: "
@@ -22,14 +24,15 @@ RANGE = b"\r\nRange: "
 _SENDERS = frozenset({USER_AGENT, COOKIE, REFERER})
 _CONDITIONS = frozenset({IF_NONE_MATCH, IF_MODIFIED_SINCE, RANGE})
 _END = b"\r\n"
-_TEXT = bytes(range(0x20, 0x7F))  # in the value of a field that is taken as it is
+# What may be in the value of a field that is taken as it is, mapped to itself; all else to something else.
+_TEXT = bytes(octet if 0x20 <= octet < 0x7F else 0x20 for octet in range(256))
 
 Names: TypeAlias = tuple[bytes, bytes, bytes]  # Host, Referer and User-Agent, as the log has them; b"": none
 
 
 def is_text(value: bytes) -> bool:
     """Whether it can be the value of a field without a closer look."""
-    return not value.translate(None, _TEXT)
+    return value.translate(_TEXT) == value  # a third of the time that deleting takes
 
 
 class Shape:
@@ -40,7 +43,10 @@ class Shape:
     two with gaps: then `cut` leaves nothing of which one has to see whether it is as it was.
     """
 
-    __slots__ = ("_before", "_behind", "_mark", "_marks", "adjoins", "etag", "names", "referer", "span", "user_agent")
+    __slots__ = (
+        "_around", "_before", "_begin", "_behind", "_mark", "_marks", "_stop", "adjoins", "etag", "names", "referer",
+        "span", "user_agent",
+    )  # fmt: skip
 
     def __init__(self, lines: bytes, gaps: Set[bytes], names: Names | None = None) -> None:
         """`lines` are well-formed; where a mark of `gaps` is there for the first time, there is the gap."""
@@ -60,18 +66,20 @@ class Shape:
                 pieces[-1] += _END + line
         self._mark, *self._marks, self._behind = pieces  # with a gap behind each; of lines between them, the last
         self.adjoins = gaps >= set(self._marks)
+        self._begin, self._stop = len(self._before), -len(self._behind)
         self.names = names
+        self._around: tuple[bytes, bytes] | None = None  # what the log has before and behind the user agent
         self.etag = places.get(IF_NONE_MATCH)
         self.span = places.get(RANGE)
         self.referer = places.get(REFERER)
         self.user_agent = places.get(USER_AGENT)
 
-    def cut(self, lines: bytes) -> bytes | None:
-        """The lines that have gaps, and those between, at which `fit` looks first; None if what is before or behind
-        them is not of this shape."""
-        cut = lines.removeprefix(self._before)
-        rest = cut.removesuffix(self._behind)
-        return None if rest is cut or (cut is lines and self._before) else rest
+    def cut(self, head: bytes, end: int) -> bytes:
+        """The lines that have gaps, and those between, at which `fit` looks first; b"" if what is before or behind them
+        is not of this shape. The head's first line ends at `end`."""
+        if head.startswith(self._before, end) and head.endswith(self._behind):
+            return head[end + self._begin : self._stop]  # b"" too if one overlaps the other
+        return b""
 
     def fit(self, rest: bytes) -> list[bytes] | None:
         """The values in the gaps, if `rest` (of `cut`) is of this shape."""
@@ -85,21 +93,26 @@ class Shape:
                 return None
             values.append(value)
         values.append(last)
-        return None if b"".join(values).translate(None, _TEXT) else values
+        together = b"".join(values)
+        return values if together.translate(_TEXT) == together else None
 
     def conditions(self, values: Sequence[bytes]) -> tuple[bytes | None, bytes | None]:
         """If-None-Match and Range, of `fit`."""
         etag, span = self.etag, self.span
         return None if etag is None else values[etag], None if span is None else values[span]
 
-    def rename(self, names: Names, values: Sequence[bytes]) -> Names:
-        """`names` with those of `fit` in their places."""
-        host, referer, user_agent = names
-        if self.referer is not None:
-            referer = values[self.referer].strip(b" \t")
+    def say(self, log_format: LogFormat, values: Sequence[bytes]) -> bytes:
+        """What the log says of who sent `values`, of `fit`. It is always the same log."""
+        assert self.names is not None, "these are of senders"
+        host, referer, user_agent = self.names
         if self.user_agent is not None:
             user_agent = values[self.user_agent].strip(b" \t")
-        return host, referer, user_agent
+        if self.referer is not None:
+            return log_format.sender(host, values[self.referer].strip(b" \t"), user_agent)
+        around = self._around
+        if around is None:
+            around = self._around = log_format.around_agent(host, referer)
+        return around[0] + log_format.agent(user_agent) + around[1]
 
 
 def _mark_of(line: bytes) -> bytes:

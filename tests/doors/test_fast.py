@@ -241,7 +241,7 @@ async def test_heads_that_take_turns_are_told_apart() -> None:
 
         for _ in range(3):
             await ask_all()
-        known = {len(protocol.answers._heads) for protocol in fast_protocols()}
+        known = {len(protocol.answers.heads) for protocol in fast_protocols()}
         assert known == {4}, "two languages of two hosts"
         await hosting.publish("b.test", {"index.html": b"b2"})
         expected["b.test"] = (200, b"b2")
@@ -252,6 +252,26 @@ async def test_heads_that_take_turns_are_told_apart() -> None:
         assert (await latest.get("/", "Accept-Language: en", host="b.test"))[0] == 404
         for peer in (*others, latest):
             peer.writer.transport.abort()
+
+
+async def test_a_table_that_was_given_up_is_made_anew_for_heads_that_are_known(slowly: list[bytes]) -> None:
+    async with connected() as (hosting, client):
+        await hosting.site("b.test", {"index.html": b"b"})
+        for _ in range(3):
+            for host, body in (("a.test", b"home"), ("b.test", b"b")):
+                assert (await client.get("/", host=host))[2] == body
+        (answers,) = {protocol.answers for protocol in fast_protocols()}
+        for sender in answers._senders.values():
+            assert sender.table is not None
+            answers._tables._retire(sender.table)
+        answers._tables._tables.clear()
+        known = set(answers._senders.values())
+        del slowly[:]
+        for _ in range(3):
+            for host, body in (("a.test", b"home"), ("b.test", b"b")):
+                assert (await client.get("/", host=host))[2] == body
+        assert slowly == []
+        assert known.isdisjoint(met[1] for met in answers.heads.values())
 
 
 async def test_conditions_are_known_by_their_bytes_in_no_more_than_the_usual_words() -> None:

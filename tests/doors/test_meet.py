@@ -26,8 +26,8 @@ CONDITIONS = {b"if-match", b"if-modified-since", b"if-none-match", b"if-range", 
 
 
 def _fit(shape: Shape, lines: bytes) -> list[bytes] | None:
-    rest = shape.cut(lines)
-    return None if rest is None else shape.fit(rest)
+    rest = shape.cut(lines, 0)
+    return shape.fit(rest) if rest else None
 
 
 class Meeting:
@@ -67,7 +67,8 @@ class Meeting:
             if shape.names is None:
                 assert shape.conditions(values) == cut[1:]
             else:
-                assert (shape.rename(shape.names, values), cut[1:]) == (names, (None, None))
+                words = self.journal.format
+                assert (shape.say(words, values), cut[1:]) == (words.sender(*names), (None, None))
 
     def _remember(self, whole: bytes, lines: bytes, manner: Manner, names: Names) -> None:
         if manner is self.last:
