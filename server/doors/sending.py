@@ -71,7 +71,7 @@ class SendingProtocol(EdgeProtocol):
         self._outbox.flush()
         if file is not None:
             span = span_of(body)
-            sent = self._send_at_once(head, file, span)
+            sent = self._send_at_once(head, file, span, self.loop.time())
             if sent < span.stop - span.start:
                 if not self._send_rest(sending, file, span, sent):
                     return False
@@ -95,10 +95,11 @@ class SendingProtocol(EdgeProtocol):
         """Whether the kernel can: one span, to a socket that is not encrypted."""
         return len(body.parts) == 1 and self.transport.get_extra_info("ssl_object") is None
 
-    def _send_at_once(self, head: bytes, file: OpenFile, span: Span) -> int:
-        """Send head and body as far as there is room; how many bytes of the body. The transport has the whole head."""
+    def _send_at_once(self, head: bytes, file: OpenFile, span: Span, now: float) -> int:
+        """Send head and body as far as there is room; how many bytes of the body. The transport has the whole head.
+        `now` is the loop's time."""
         transport, taken, sent = self.transport, 0, 0
-        if not transport.get_write_buffer_size() and file.is_at_hand(span.start, span.stop, self.loop.time()):
+        if not transport.get_write_buffer_size() and file.is_at_hand(span.start, span.stop, now):
             taken, sent = send_now(self._socket or self._own_socket(), head, file, span)
         if taken < len(head):
             transport.write(head[taken:])

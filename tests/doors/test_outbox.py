@@ -10,6 +10,7 @@ from contextlib import asynccontextmanager
 import pytest
 import uvloop
 
+from server.doors.answers import FILE_BYTES
 from server.doors.fast import FastProtocol
 from server.doors.outbox import FEWEST, MOST
 from server.doors.phases import Phase
@@ -17,7 +18,14 @@ from server.doors.tables import SMALL_BODY_BYTES
 from tests.support.connections import Peer, protocols
 from tests.support.hosting import Hosting, memory_hosting, served
 
-FILES = {"index.html": b"home", "page.html": b"page", "large.js": b"y" * (SMALL_BODY_BYTES + 1), "404.html": b"lost"}
+FILES = {
+    "index.html": b"home",
+    "page.html": b"page",
+    "almost.png": b"x" * (FILE_BYTES - 1),
+    "file.png": b"z" * FILE_BYTES,
+    "large.js": b"y" * (SMALL_BODY_BYTES + 1),
+    "404.html": b"lost",
+}
 WARM = 3
 
 Connection = tuple[Peer, FastProtocol]
@@ -43,7 +51,7 @@ async def connected(count: int) -> AsyncIterator[tuple[Hosting, list[Connection]
             peers = [await Peer.connect(port) for _ in range(count)]
             for _ in range(WARM):
                 for peer in peers:
-                    for target in ("/page", "/", "/large.js", "/none"):
+                    for target in ("/page", "/", "/almost.png", "/file.png", "/large.js", "/none"):
                         peer.send(ask(target))
                         await peer.answer()
             try:
@@ -110,7 +118,7 @@ def _serve_slowly(door: FastProtocol) -> None:
 
 
 def _send_a_file(door: FastProtocol) -> None:
-    door.data_received(ask("/large.js"))
+    door.data_received(ask("/file.png"))
 
 
 def _send_a_part(door: FastProtocol) -> None:
@@ -187,14 +195,15 @@ def test_all_get_their_own_whatever_the_order(run: Run) -> None:
     seed = random.randrange(2**32)
     print(f"seed {seed}")
     draw = random.Random(seed)
-    bodies = {"/": b"home", "/page": b"page", "/none": b"lost", "/large.js": FILES["large.js"]}
+    bodies = {"/": b"home", "/page": b"page", "/none": b"lost"}
+    bodies |= {f"/{name}": FILES[name] for name in ("almost.png", "file.png", "large.js")}
 
     async def test() -> None:
         async with connected(2 * MOST) as (_, connections):
             for _ in range(8):
                 asked: list[tuple[Peer, list[str]]] = []
                 for peer, _ in connections:
-                    targets = draw.choices(list(bodies), [8, 8, 2, 1], k=draw.choice([1, 1, 1, 2, 5]))
+                    targets = draw.choices(list(bodies), [8, 8, 2, 2, 2, 1], k=draw.choice([1, 1, 1, 2, 5]))
                     stream = b"".join(map(ask, targets))
                     at = draw.choice([len(stream), draw.randrange(len(stream))])
                     peer.send(stream[:at])
