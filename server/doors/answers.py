@@ -30,7 +30,7 @@ from server.doors.shapes import (
     Names,
     is_text,
 )
-from server.doors.tables import MAX_TABLES_BYTES, Answer, Table, Tables
+from server.doors.tables import MAX_TABLES_BYTES, SMALL_BODY_BYTES, Answer, Table, Tables
 from server.edge.cache import Depends, Entry
 from server.edge.codings import Coding
 from server.edge.conditions import finish
@@ -52,7 +52,6 @@ MANNER_OVERHEAD = 500
 HEAD_OVERHEAD = 300
 CONDITIONS_OVERHEAD = 250
 SENDER_OVERHEAD = 700  # with what is left of a table that was given up
-FILE_BYTES = 16 * 1024  # of a body, from which on sending its file costs less than writing what memory has
 MAX_LINE_BYTES = len(b"GET  HTTP/1.1") + MAX_TARGET_BYTES  # a longer one is refused
 
 # A line whose path has nothing to decode, nor to quote in a log; and its query. It ends with the protocol.
@@ -329,11 +328,11 @@ class Answers:
         return answer
 
     def _as_sent(self, stored: Representation | Depends) -> Representation | None:
-        """With a large body as its file, if there is one."""
+        """With a large body as its file, if there is one: sending that is cheaper than writing what memory has."""
         if not isinstance(stored, Representation) or (isinstance(stored.body, Blob) and not self._sends_files):
             return None
         body, digest = stored.body, stored.digest
-        if not self._sends_files or isinstance(body, Blob) or len(body) < FILE_BYTES or digest is None:
+        if not self._sends_files or isinstance(body, Blob) or len(body) <= SMALL_BODY_BYTES or digest is None:
             return stored
         reader = self.edge.open_file(digest)
         if reader is None:

@@ -106,6 +106,7 @@ class Journal:
         self._millis = log_format.millis
         self._pieces: list[bytes] = []  # of lines
         self._tallies: list[Tally] = []
+        self._gathered = 0  # of them so far
         self._counter: Counter[Tally] = Counter()
         self._flushing: asyncio.TimerHandle | None = None
 
@@ -127,6 +128,10 @@ class Journal:
         self._pieces += (peer, self._stamp, request, sender)  # also for nobody: asking would cost those who have a log
         if len(tallies) >= MAX_NOTES:
             self._gather()
+
+    def count_noted(self) -> int:
+        """How many answers there have been so far."""
+        return self._gathered + len(self._tallies)
 
     def note_answer(
         self, loop: asyncio.AbstractEventLoop, peer: bytes, asked: Asked, status: int, size: int, site_id: str = ""
@@ -168,6 +173,7 @@ class Journal:
         if tallies:
             self._pieces, self._tallies = [], []
             self._counter.update(tallies)
+            self._gathered += len(tallies)
             if self._write is not None:
                 self._write(b"".join(pieces))
             if len(self._counter) >= MAX_COUNTED:

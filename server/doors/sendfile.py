@@ -33,11 +33,8 @@ def send_now(sock: socket.socket, head: bytes, file: OpenFile, span: Span) -> tu
         taken = sock.send(head, socket.MSG_MORE)
         if taken < len(head):
             return taken, 0
-        start = span.start
-        count = span.stop - start
-        if count > TURN_BYTES:
-            count = TURN_BYTES
-        return taken, os.sendfile(sock.fileno(), file.descriptor, start, count)
+        count = min(span.stop - span.start, TURN_BYTES)
+        return taken, os.sendfile(sock.fileno(), file.descriptor, span.start, count)
     except OSError:  # there is no room, or the client has left: whoever sends the rest learns that too
         return taken, 0
 

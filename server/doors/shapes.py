@@ -44,12 +44,15 @@ class Shape:
     """
 
     __slots__ = (
-        "_around", "_before", "_begin", "_behind", "_mark", "_marks", "_stop", "adjoins", "etag", "names", "referer",
-        "span", "user_agent",
+        "_around", "_before", "_begin", "_behind", "_format", "_mark", "_marks", "_stop", "adjoins", "etag", "names",
+        "referer", "span", "user_agent",
     )  # fmt: skip
 
-    def __init__(self, lines: bytes, gaps: Set[bytes], names: Names | None = None) -> None:
-        """`lines` are well-formed; where a mark of `gaps` is there for the first time, there is the gap."""
+    def __init__(
+        self, lines: bytes, gaps: Set[bytes], names: Names | None = None, log_format: LogFormat | None = None
+    ) -> None:
+        """`lines` are well-formed; where a mark of `gaps` is there for the first time, there is the gap. `names` are
+        put into words by `log_format`."""
         pieces = [b""]
         places: dict[bytes, int] = {}
         for line in lines.removeprefix(_END).split(_END):
@@ -68,7 +71,9 @@ class Shape:
         self.adjoins = gaps >= set(self._marks)
         self._begin, self._stop = len(self._before), -len(self._behind)
         self.names = names
-        self._around: tuple[bytes, bytes] | None = None  # what the log has before and behind the user agent
+        self._format = log_format
+        # What the log has before and behind the user agent.
+        self._around = (b"", b"") if names is None or log_format is None else log_format.around_agent(*names[:2])
         self.etag = places.get(IF_NONE_MATCH)
         self.span = places.get(RANGE)
         self.referer = places.get(REFERER)
@@ -101,18 +106,18 @@ class Shape:
         etag, span = self.etag, self.span
         return None if etag is None else values[etag], None if span is None else values[span]
 
-    def say(self, log_format: LogFormat, values: Sequence[bytes]) -> bytes:
-        """What the log says of who sent `values`, of `fit`. It is always the same log."""
-        assert self.names is not None, "these are of senders"
-        host, referer, user_agent = self.names
+    def say(self, values: Sequence[bytes]) -> bytes:
+        """What the log says of who sent `values`, of `fit`."""
+        names, log_format = self.names, self._format
+        assert names is not None, "these are of senders"
+        assert log_format is not None, "who have words in the log"
+        host, _, user_agent = names
         if self.user_agent is not None:
             user_agent = values[self.user_agent].strip(b" \t")
         if self.referer is not None:
             return log_format.sender(host, values[self.referer].strip(b" \t"), user_agent)
-        around = self._around
-        if around is None:
-            around = self._around = log_format.around_agent(host, referer)
-        return around[0] + log_format.agent(user_agent) + around[1]
+        before, behind = self._around
+        return before + log_format.agent(user_agent) + behind
 
 
 def _mark_of(line: bytes) -> bytes:
@@ -124,11 +129,11 @@ def shape_of_conditions(lines: bytes) -> Shape:
     return Shape(lines, _CONDITIONS)
 
 
-def shape_of_senders(before: bytes, lines: bytes, names: Names) -> Shape | None:
+def shape_of_senders(before: bytes, lines: bytes, names: Names, log_format: LogFormat) -> Shape | None:
     """That of who has changed between the two what he says of himself, `names` by now, and nothing else. Neither has
     conditions."""
     old, new = before.split(_END), lines.split(_END)
     if len(old) != len(new):
         return None
     changed = {_mark_of(now) for then, now in zip(old, new, strict=True) if then != now}
-    return Shape(lines, changed, names) if changed and changed <= _SENDERS else None
+    return Shape(lines, changed, names, log_format) if changed and changed <= _SENDERS else None

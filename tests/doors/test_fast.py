@@ -274,6 +274,21 @@ async def test_a_table_that_was_given_up_is_made_anew_for_heads_that_are_known(s
         assert known.isdisjoint(met[1] for met in answers.heads.values())
 
 
+@pytest.mark.parametrize("target", ["/page", "/docs"])
+@pytest.mark.parametrize(
+    "field", ["Range: bytes={}", 'If-None-Match: "{}"', "If-None-Match: {etag}\r\nIf-Modified-Since: {}"]
+)
+async def test_a_head_that_is_too_large_is_refused_whatever_is_known_of_it(target: str, field: str) -> None:
+    async with connected() as (_, client):
+        for _ in range(3):
+            _, head, _ = await client.get(target)
+        etag = head.partition(b"etag: ")[2].split(b"\r\n")[0].decode() or '"none"'
+        for _ in range(3):
+            await client.get(target, field.format("0", etag=etag))
+        status, head, _ = await client.get(target, field.format("z" * 40_000, etag=etag))
+        assert (status, b"connection: close" in head) == (431, True)
+
+
 async def test_conditions_are_known_by_their_bytes_in_no_more_than_the_usual_words() -> None:
     async with connected() as (hosting, client):
         for _ in range(2):

@@ -67,14 +67,16 @@ class Meeting:
             if shape.names is None:
                 assert shape.conditions(values) == cut[1:]
             else:
-                words = self.journal.format
-                assert (shape.say(words, values), cut[1:]) == (words.sender(*names), (None, None))
+                assert (shape.say(values), cut[1:]) == (self.journal.format.sender(*names), (None, None))
 
     def _remember(self, whole: bytes, lines: bytes, manner: Manner, names: Names) -> None:
         if manner is self.last:
             if lines != whole and lines == self.lines:
                 self.shapes.append((shape_of_conditions(whole), manner))
-            elif lines == whole and (shape := shape_of_senders(self.lines, lines, names)) is not None:
+            elif (
+                lines == whole
+                and (shape := shape_of_senders(self.lines, lines, names, self.journal.format)) is not None
+            ):
                 self.shapes.append((shape, manner))
         self.last, self.lines = manner, lines
         del self.shapes[:-4]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import random
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
@@ -10,9 +11,9 @@ from contextlib import asynccontextmanager
 import pytest
 import uvloop
 
-from server.doors.answers import FILE_BYTES
+from server.doors import outbox
 from server.doors.fast import FastProtocol
-from server.doors.outbox import FEWEST, MOST
+from server.doors.outbox import FEWEST, MOST, Outbox
 from server.doors.phases import Phase
 from server.doors.tables import SMALL_BODY_BYTES
 from tests.support.connections import Peer, protocols
@@ -21,9 +22,8 @@ from tests.support.hosting import Hosting, memory_hosting, served
 FILES = {
     "index.html": b"home",
     "page.html": b"page",
-    "almost.png": b"x" * (FILE_BYTES - 1),
-    "file.png": b"z" * FILE_BYTES,
-    "large.js": b"y" * (SMALL_BODY_BYTES + 1),
+    "small.png": b"x" * SMALL_BODY_BYTES,
+    "large.png": b"y" * (SMALL_BODY_BYTES + 1),
     "404.html": b"lost",
 }
 WARM = 3
@@ -51,7 +51,7 @@ async def connected(count: int) -> AsyncIterator[tuple[Hosting, list[Connection]
             peers = [await Peer.connect(port) for _ in range(count)]
             for _ in range(WARM):
                 for peer in peers:
-                    for target in ("/page", "/", "/almost.png", "/file.png", "/large.js", "/none"):
+                    for target in ("/page", "/", "/small.png", "/large.png", "/none"):
                         peer.send(ask(target))
                         await peer.answer()
             try:
@@ -64,7 +64,7 @@ async def connected(count: int) -> AsyncIterator[tuple[Hosting, list[Connection]
 def hold(*doors: FastProtocol) -> None:
     """Let each have been asked for a page, the answer not yet written."""
     for door in doors:
-        door._journal.now = -1.0  # as if no millisecond had begun
+        door._outbox.is_open, door._outbox._since = True, math.inf  # whatever there has been of late
         door.data_received(ask("/page"))
     assert len(doors[0]._outbox.held) == len(doors)
 
@@ -90,8 +90,8 @@ def test_answers_leave_at_the_end_of_the_turn(run: Run) -> None:
             hold(*(door for _, door in connections))
             for peer, _ in connections:
                 assert await peer.answer() == (200, b"page")
-            outbox = connections[0][1]._outbox
-            assert (outbox.held, outbox.is_open) == ([], False), f"fewer than {FEWEST} are not worth while"
+            ours = connections[0][1]._outbox
+            assert (ours.held, ours.is_open) == ([], False), f"fewer than {FEWEST} are not worth while"
 
     run(test)
 
@@ -101,14 +101,14 @@ def test_enough_of_them_leave_at_once(run: Run) -> None:
         async with connected(MOST + 1) as (_, connections):
             doors = [door for _, door in connections]
             hold(*doors[:-1][: MOST - 1])
-            outbox = doors[0]._outbox
+            ours = doors[0]._outbox
             doors[MOST - 1].data_received(ask("/page"))
-            assert outbox.held == []
+            assert ours.held == []
             doors[MOST].data_received(ask("/page"))
-            assert len(outbox.held) == 1
+            assert len(ours.held) == 1
             for peer, _ in connections:
                 assert await peer.answer() == (200, b"page")
-            assert outbox.is_open
+            assert ours.is_open
 
     run(test)
 
@@ -118,11 +118,11 @@ def _serve_slowly(door: FastProtocol) -> None:
 
 
 def _send_a_file(door: FastProtocol) -> None:
-    door.data_received(ask("/file.png"))
+    door.data_received(ask("/large.png"))
 
 
 def _send_a_part(door: FastProtocol) -> None:
-    door.data_received(ask("/large.js", "Range: bytes=0-9"))
+    door.data_received(ask("/large.png", "Range: bytes=0-9"))
 
 
 def _refuse(door: FastProtocol) -> None:
@@ -190,20 +190,49 @@ def test_who_has_left_takes_nobody_along(run: Run) -> None:
     run(test)
 
 
-def test_all_get_their_own_whatever_the_order(run: Run) -> None:
+def test_what_goes_wrong_with_one_is_told_and_ends_that_alone(run: Run, caplog: pytest.LogCaptureFixture) -> None:
+    async def test() -> None:
+        async with connected(3) as (_, connections):
+            hold(*(door for _, door in connections))
+            connections[0][1].transport.write_eof()
+            for peer, _ in connections[1:]:
+                assert await peer.answer() == (200, b"page")
+            assert await connections[0][0].rest() == b""
+        assert [record.message for record in caplog.records] == ["an answer could not be written"]
+
+    run(test)
+
+
+def test_it_opens_when_there_are_many() -> None:
+    ours = Outbox()
+    for now, count, is_open in (
+        (1.0, 50, False),  # in a second
+        (1.0002, 50 + FEWEST, False),  # too soon to tell
+        (1.001, 50 + FEWEST, True),
+        (1.0014, 51 + FEWEST, True),
+        (1.003, 49 + 3 * FEWEST, False),
+        (1.005, 51 + 5 * FEWEST, True),
+        (1.105, 49 + 15 * FEWEST, False),
+    ):
+        ours.consider(now, count)
+        assert ours.is_open == is_open
+
+
+def test_all_get_their_own_whatever_the_order(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     """Pipelined, split and by turns, on more connections than are held at a time."""
+    monkeypatch.setattr(outbox, "FEWEST", 0)
     seed = random.randrange(2**32)
     print(f"seed {seed}")
     draw = random.Random(seed)
     bodies = {"/": b"home", "/page": b"page", "/none": b"lost"}
-    bodies |= {f"/{name}": FILES[name] for name in ("almost.png", "file.png", "large.js")}
+    bodies |= {f"/{name}": FILES[name] for name in ("small.png", "large.png")}
 
     async def test() -> None:
         async with connected(2 * MOST) as (_, connections):
             for _ in range(8):
                 asked: list[tuple[Peer, list[str]]] = []
                 for peer, _ in connections:
-                    targets = draw.choices(list(bodies), [8, 8, 2, 2, 2, 1], k=draw.choice([1, 1, 1, 2, 5]))
+                    targets = draw.choices(list(bodies), [8, 8, 2, 2, 1], k=draw.choice([1, 1, 1, 2, 5]))
                     stream = b"".join(map(ask, targets))
                     at = draw.choice([len(stream), draw.randrange(len(stream))])
                     peer.send(stream[:at])
