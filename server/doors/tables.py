@@ -21,7 +21,7 @@ from server.edge.request import Request
 from server.edge.response import Body, Parts, Representation, Response, Span
 from storage.models import HostedSite
 
-# Below, one piece is cheaper to write than two, or than to be sent from its file: of one file of 28 KB at a time the
+# Below, one piece is cheaper to write than two, or than to be sent from its file: of one file of 31 KB at a time the
 # latter saves a tenth, but of 2,000 by turns, which do not all stay open, it takes more than twice as long.
 SMALL_BODY_BYTES = 32 * 1024
 MAX_TABLES_BYTES = 16 * 1024 * 1024
