@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import math
 import random
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager
 
 import pytest
@@ -29,6 +29,7 @@ FILES = {
 WARM = 3
 
 Connection = tuple[Peer, FastProtocol]
+Run = Callable[[Callable[[], Coroutine[None, None, None]]], None]
 
 
 def ask(target: str, *lines: str, method: str = "GET") -> bytes:
@@ -70,18 +71,12 @@ def hold(*doors: FastProtocol) -> None:
 
 
 @pytest.fixture(params=[asyncio.new_event_loop, uvloop.new_event_loop], ids=["asyncio", "uvloop"])
-def run(request: pytest.FixtureRequest) -> Callable[[Callable[[], Awaitable[None]]], None]:
-    def run_in(test: Callable[[], Awaitable[None]]) -> None:
-        async def call() -> None:
-            await test()
-
+def run(request: pytest.FixtureRequest) -> Run:
+    def run_in(test: Callable[[], Coroutine[None, None, None]]) -> None:
         with asyncio.Runner(loop_factory=request.param) as runner:
-            runner.run(call())
+            runner.run(test())
 
     return run_in
-
-
-Run = Callable[[Callable[[], Awaitable[None]]], None]
 
 
 def test_answers_leave_at_the_end_of_the_turn(run: Run) -> None:
@@ -100,7 +95,7 @@ def test_enough_of_them_leave_at_once(run: Run) -> None:
     async def test() -> None:
         async with connected(MOST + 1) as (_, connections):
             doors = [door for _, door in connections]
-            hold(*doors[:-1][: MOST - 1])
+            hold(*doors[: MOST - 1])
             ours = doors[0]._outbox
             doors[MOST - 1].data_received(ask("/page"))
             assert ours.held == []
