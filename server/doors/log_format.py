@@ -69,7 +69,7 @@ def _json_around(method: bytes, protocol: bytes, status: int, size: int, site: b
 
 
 def _json_target(target: bytes) -> bytes:
-    return _json_text(target)[1:-1]
+    return target if _is_plain(target) else _json_text(target)[1:-1]
 
 
 def _json_around_agent(host: bytes, referer: bytes) -> tuple[bytes, bytes]:
@@ -78,9 +78,7 @@ def _json_around_agent(host: bytes, referer: bytes) -> tuple[bytes, bytes]:
 
 
 def _json_agent(user_agent: bytes) -> bytes:
-    if len(user_agent) <= MAX_FIELD_BYTES and _is_plain(user_agent):
-        return user_agent
-    return _json_text(user_agent[:MAX_FIELD_BYTES])[1:-1]
+    return _json_target(user_agent[:MAX_FIELD_BYTES])
 
 
 def _json_text(value: bytes) -> bytes:
