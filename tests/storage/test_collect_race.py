@@ -34,6 +34,7 @@ DAY = 86_400.0
 CONTENTS = [b"%d" % number for number in range(150)] + [content_of(300_000)]  # the last is streamed to the disk
 NAMES = [f"{number}.txt" for number in range(4)]
 STEPS = {"collect": 2, "upload": 25, "deploy": 15, "prepare": 5, "delete": 5, "forget": 3}  # of each actor in a round
+DEPLOYED_BETWEEN = STEPS["deploy"] // STEPS["forget"]  # two steps of `forget`, for it to find something
 
 
 class Node:
@@ -45,6 +46,7 @@ class Node:
         self.clock = clock
         self.random = random_
         self.collected = self.forgotten = 0
+        self.deployed = asyncio.Semaphore(0)
         self.prepared: list[str] = []  # deployments that wait to be activated
 
     async def upload(self, spaces: list[str]) -> None:
@@ -67,6 +69,7 @@ class Node:
                 content = next(content for content in CONTENTS if blob_of(content).digest == digest)
                 await self.metadata.put_blob("acme", await self.blobs.put(chunks_of(content), expected=digest))
             await self.metadata.activate_deployment(deployment.id)
+        self.deployed.release()
 
     async def prepare(self, spaces: list[str]) -> None:
         """A deployment that is complete and waits, as one that is previewed. Contents are noted together."""
@@ -81,7 +84,9 @@ class Node:
             self.prepared.append(deployment.id)
 
     async def forget(self, _spaces: list[str]) -> None:
-        done = await forget(self.metadata, 5, self.clock.now + 1)  # whatever has ended, at once
+        for _ in range(DEPLOYED_BETWEEN):
+            await self.deployed.acquire()
+        done = await forget(self.metadata, 2, self.clock.now + 1)  # whatever has ended, at once
         self.forgotten += done.deployments + done.versions
 
     async def delete(self, spaces: list[str]) -> None:
