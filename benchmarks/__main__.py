@@ -38,6 +38,7 @@ examples:
 Peers are installed by `make bench-deps`; those that are absent are left out. docs/benchmarks.md says how to read the
 figures.
 """
+ROUNDS = 5  # the fewest of which a whole run is made
 QUICK = Options(rounds=1, seconds=0.5, most_hosts=50)
 FILES = 65_536  # descriptors that we ask for: the idle row wants 11,000 on each side
 
@@ -71,7 +72,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--rows", metavar="NAMES", help="which, with commas between; otherwise all")
     parser.add_argument("--peers", metavar="NAMES", help="with which to compare, besides ourselves; otherwise all")
-    parser.add_argument("--rounds", type=int, default=5, help="of each row and peer (default 5)")
+    parser.add_argument("--rounds", type=int, default=ROUNDS, help=f"of each row and peer (default {ROUNDS})")
     parser.add_argument("--seconds", type=float, default=3.0, help="of load in a round (default 3)")
     parser.add_argument("--quick", action="store_true", help="one round of half a second: a trial, no figures")
     parser.add_argument("--list", action="store_true", help="print the rows and the peers, and stop")
@@ -107,7 +108,7 @@ def run(options: argparse.Namespace) -> int:
     is_whole = False
     try:
         measure(rows, experiments, peers, how, results, _say)
-        is_whole = not (options.rows or options.peers or options.quick)
+        is_whole = not (options.rows or options.peers) and len(peers) == len(PEERS) and how.rounds >= ROUNDS
     finally:
         write(results, options.out or (LATEST if is_whole else LATEST.with_name("part.json")))
     print("\n".join(render_summary(results)))

@@ -24,7 +24,7 @@ def render_readme(results: Results) -> str:
     lines = _table(
         head,
         [
-            [_name(row), *(_median(row, peer) for peer in peers), _ratio(row)]
+            [_name(row), *(_median(row, peer) for peer in peers), _ratio(row, with_range=row.metric != "cpu_us")]
             for row in results.rows.values()
             if row.target is not None
         ],
@@ -155,6 +155,8 @@ def _target(row: RowResult) -> str:
 def _show(spread: Spread | None) -> str:
     if spread is None:
         return NONE
+    if spread.min == spread.max:  # of one try, most often
+        return _number(spread.median)
     return f"{_number(spread.median)} ({_number(spread.min)}–{_number(spread.max)})"
 
 
