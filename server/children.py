@@ -11,13 +11,13 @@ import asyncio
 import socket
 import sys
 from asyncio.subprocess import Process
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextlib import suppress
 from typing import Protocol
 
-from server.listeners import GRACE_SECONDS
+from server.listeners import GRACE_SECONDS, RETIRED_SECONDS
 from server.logs import get_logger
-from server.tasks import SERVING, Task
+from server.tasks import RETIRE, SERVING, Task
 
 MAX_PAUSE_SECONDS = 10.0
 STEADY_SECONDS = 10.0  # a process that lived so long did not fail at its start
@@ -51,8 +51,12 @@ class Running(Protocol):
         """Return once it does its work, with True, or has ended."""
         ...
 
+    async def retire(self) -> None:
+        """Have it finish what it is at, for as long as that takes, and return when it has ended."""
+        ...
+
     async def end(self) -> None:
-        """Have it finish what it is at, and return when it has ended."""
+        """Have it finish what it is at, soon, and return when it has ended; also while it retires."""
         ...
 
 
@@ -100,6 +104,16 @@ class Child:
         except ConnectionError:  # it ended with its task unread
             return False
 
+    async def retire(self) -> None:
+        if self._task.compress:  # which has nobody who waits for it
+            await self.end()
+            return
+        with suppress(ConnectionError):  # it has ended just now
+            self._writer.write(RETIRE)
+            await self._writer.drain()
+        await asyncio.wait((self.ended,), timeout=RETIRED_SECONDS + GRACE_SECONDS)
+        await self.end()
+
     async def end(self) -> None:
         if not self.ended.done():
             with suppress(ProcessLookupError):  # it has ended just now, and we are about to be told
@@ -142,7 +156,7 @@ class Keeper:
         self._reloaded = reloaded
         self._wanted = asyncio.Event()  # a successor
         self._settled: list[asyncio.Future[None]] = []  # for those who asked for it
-        self._leaving: set[asyncio.Task[None]] = set()  # predecessors that finish what they are at
+        self._leaving: dict[asyncio.Task[None], Running] = {}  # predecessors that finish what they are at
 
     async def run(self, stop: asyncio.Event) -> None:
         """Until `stop` is set. After a process that ended comes another, after a pause that grows if they keep
@@ -152,13 +166,13 @@ class Keeper:
             await self._run(stopping)
         finally:
             stopping.cancel()
-            self._settle()
-        if self._leaving:
-            await asyncio.wait(self._leaving)
+            _settle(self._settled)
+        await asyncio.gather(*(predecessor.end() for predecessor in self._leaving.values()), *self._leaving)
 
     async def replace(self) -> None:
-        """Start a successor and, once it serves, have the predecessor finish. Return when all that is over, also
-        where the successor does not come to serve: then the predecessor goes on."""
+        """Start a successor and, once it serves, have the predecessor finish. Return when all that is over, or takes
+        longer than it would at the server's end; also where the successor does not come to serve: then the predecessor
+        goes on."""
         settled = asyncio.get_running_loop().create_future()
         self._settled.append(settled)
         self._wanted.set()
@@ -190,7 +204,7 @@ class Keeper:
             await asyncio.wait((current.ended, stopping, wanted), return_when=asyncio.FIRST_COMPLETED)
             wanted.cancel()
             if stopping.done():
-                await current.end()
+                await asyncio.gather(*(each.end() for each in (current, *self._leaving.values())))
             if current.ended.done():
                 return current
             current = await self._succeed(current, stopping)
@@ -198,24 +212,26 @@ class Keeper:
     async def _succeed(self, current: Running, stopping: asyncio.Task[bool]) -> Running:
         """Whoever does the task from now on: a successor, or `current` as before."""
         self._wanted.clear()
+        asked, self._settled = self._settled, []
         successor = await self._start()
         if successor is None:
-            self._settle()
+            _settle(asked)
             return current
         serves = asyncio.create_task(successor.serves())
         await asyncio.wait((serves, stopping), timeout=START_SECONDS, return_when=asyncio.FIRST_COMPLETED)
         if serves.done() and serves.result():
             self._reloaded(self.name)
-            leaving = asyncio.create_task(current.end())
-            self._leaving.add(leaving)
-            leaving.add_done_callback(self._leaving.discard)
-            leaving.add_done_callback(lambda task: self._settle())
+            leaving = asyncio.create_task(current.retire())
+            self._leaving[leaving] = current
+            leaving.add_done_callback(self._leaving.pop)
+            leaving.add_done_callback(lambda task: _settle(asked))
+            asyncio.get_running_loop().call_later(GRACE_SECONDS, _settle, asked)
             return successor
         serves.cancel()
         if not stopping.done():
             logger.error("a new process does not come to serve; the old one goes on", name=self.name, pid=successor.pid)
         await successor.end()
-        self._settle()
+        _settle(asked)
         return current
 
     async def _start(self) -> Child | None:
@@ -225,8 +241,8 @@ class Keeper:
             logger.error("a process cannot be started; trying again", name=self.name, reason=str(exc))
             return None
 
-    def _settle(self) -> None:
-        for settled in self._settled:
-            if not settled.done():
-                settled.set_result(None)
-        self._settled.clear()
+
+def _settle(asked: Iterable[asyncio.Future[None]]) -> None:
+    for settled in asked:
+        if not settled.done():
+            settled.set_result(None)

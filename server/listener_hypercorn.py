@@ -66,8 +66,8 @@ class Hypercorn:
         self.listening.set()
         await self._stopping.wait()
 
-    def stop(self) -> None:
-        """Make `listen` return."""
+    def stop(self, seconds: int = GRACE_SECONDS) -> None:
+        """Make `listen` return. Answers under way have `GRACE_SECONDS` in any case: hypercorn cannot be hastened."""
         self._stopping.set()
 
 

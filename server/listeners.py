@@ -27,6 +27,7 @@ from server.doors.tls_transport import TlsTransport
 from server.edge.edge import Edge
 
 GRACE_SECONDS = 10  # for answers under way when the server stops
+RETIRED_SECONDS = 3600  # for those of a process whose successor serves: nobody waits for its end
 LATE_SECONDS = 0.05
 IDLE_SECONDS = DEADLINES[Phase.IDLE]
 
@@ -48,8 +49,8 @@ class Listener(Protocol):
         """Serve until `stop`; then finish what is being answered."""
         ...
 
-    def stop(self) -> None:
-        """Make `listen` return."""
+    def stop(self, seconds: int = GRACE_SECONDS) -> None:
+        """Make `listen` return. Answers under way have so many seconds; no more than that if it is called again."""
         ...
 
 
@@ -68,6 +69,8 @@ class Uvicorn(uvicorn.Server):
         self.listening = asyncio.Event()
         self._handshakes = handshakes
         self._close = close
+        self._grace = GRACE_SECONDS
+        self._cutting: asyncio.TimerHandle | None = None
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup(sockets)
@@ -81,7 +84,7 @@ class Uvicorn(uvicorn.Server):
         """Finish what is being answered, for a while. What is left then is cut off, so that its tasks end as for any
         visitor who leaves; uvicorn would cancel them and log each as a fault of ours."""
         loop = asyncio.get_running_loop()
-        cut = loop.call_later(GRACE_SECONDS - 1, self._cut)
+        self._cut_later()
         # A connection that was accepted just now becomes one of ours only in the loop's next turn.
         late = loop.call_later(LATE_SECONDS, self._tell_connections)
         if self._handshakes is not None:
@@ -89,7 +92,8 @@ class Uvicorn(uvicorn.Server):
         try:
             await super().shutdown(sockets)
         finally:
-            cut.cancel()
+            if self._cutting is not None:
+                self._cutting.cancel()
             late.cancel()
             self._close()
 
@@ -97,9 +101,18 @@ class Uvicorn(uvicorn.Server):
         for connection in list(self.server_state.connections):
             connection.shutdown()
 
+    def _cut_later(self) -> None:
+        if self._cutting is not None:
+            self._cutting.cancel()
+        self._cutting = asyncio.get_running_loop().call_later(self._grace - 1, self._cut)
+
     def _cut(self) -> None:
+        asyncio.get_running_loop().call_later(2, self._give_up)  # uvicorn does, a second from now or long after
         for connection in list(self.server_state.connections):
             connection.transport.abort()
+
+    def _give_up(self) -> None:
+        self.force_exit = True  # leave what still hangs
 
     @property
     def connections(self) -> int:
@@ -110,8 +123,11 @@ class Uvicorn(uvicorn.Server):
         """Serve until `stop`."""
         await self.serve(sockets=[sock])
 
-    def stop(self) -> None:
-        """Make `listen` return."""
+    def stop(self, seconds: int = GRACE_SECONDS) -> None:
+        """Make `listen` return. Answers under way have so many seconds; no more than that if it is called again."""
+        self._grace = self.config.timeout_graceful_shutdown = seconds
+        if self._cutting is not None:
+            self._cut_later()
         self.should_exit = True
 
 

@@ -24,6 +24,7 @@ from server.totals import Cell, Totals
 from server.worker import NODE_FILE, Here, run_loop
 
 SUPERVISOR = "supervisor"
+COUNT_AGAIN_SECONDS = 0.1
 
 logger = get_logger("spacelane")
 
@@ -42,12 +43,16 @@ async def _supervise(task: Task, workers: int, totals: Totals) -> None:
     stop, reload = asyncio.Event(), asyncio.Event()
     listen_to_signals(stop, reload)
 
+    def count(name: str, cell: Cell) -> None:
+        if not totals.add({}, name, {cell: 1}):  # another process is at it
+            asyncio.get_running_loop().call_later(COUNT_AGAIN_SECONDS, count, name, cell)
+
     def crashed(name: str) -> None:
-        totals.add({}, name, {Cell.CRASHES: 1})
+        count(name, Cell.CRASHES)
 
     def reloaded(name: str) -> None:
         totals.claim(SUPERVISOR, os.getpid())
-        totals.add({}, name, {Cell.RELOADS: 1})
+        count(name, Cell.RELOADS)
 
     if workers == 1:
         keepers = [Keeper(task, first=lambda: Here(task), crashed=crashed, reloaded=reloaded)]

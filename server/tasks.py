@@ -10,6 +10,7 @@ from server.config import Settings
 from server.edge.preview_access import Previews
 
 SERVING = b"serving\n"  # what a child says to its parent once it does its work
+RETIRE = b"retire\n"  # what a parent says to a child whose successor serves
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

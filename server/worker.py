@@ -13,9 +13,9 @@ import signal
 import socket
 import sys
 import time
-from collections.abc import AsyncIterator, Callable, Coroutine
+from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
 from contextlib import asynccontextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from ssl import SSLContext
 
 import uvloop
@@ -27,12 +27,12 @@ from server.doors.journal import Journal
 from server.doors.log_format import FORMATS
 from server.doors.tls import create_context
 from server.edge.edge import Edge
-from server.listeners import Listener, edge_server
+from server.listeners import GRACE_SECONDS, RETIRED_SECONDS, Listener, edge_server
 from server.logs import configure_logging
 from server.meter import Meter
 from server.node import NodeMap, Slot, State
 from server.stores import Stores, open_stores
-from server.tasks import SERVING, Task
+from server.tasks import RETIRE, SERVING, Task
 from server.totals import Totals
 
 NODE_FILE = "node"
@@ -49,8 +49,25 @@ async def _open(settings: Settings) -> AsyncIterator[tuple[Stores, NodeMap]]:
         node.close()
 
 
-async def do(task: Task, stop: asyncio.Event, on_serving: Callable[[], None]) -> None:
-    """Do `task` until `stop` is set; `on_serving` is called once its work has begun."""
+@dataclass(frozen=True, slots=True)
+class Orders:
+    """What a process is told by who started it, each once and for ever."""
+
+    retire: asyncio.Event = field(default_factory=asyncio.Event)  # its successor serves: finish what is under way
+    stop: asyncio.Event = field(default_factory=asyncio.Event)  # likewise, but soon; also after the other
+
+    async def wait(self) -> None:
+        """Return at the first."""
+        waiting = [asyncio.ensure_future(order.wait()) for order in (self.retire, self.stop)]
+        try:
+            await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for each in waiting:
+                each.cancel()
+
+
+async def do(task: Task, orders: Orders, on_serving: Callable[[], None]) -> None:
+    """Do `task` until there are `orders`; `on_serving` is called once its work has begun."""
     async with _open(task.settings) as (stores, node):
 
         def begun() -> None:
@@ -58,14 +75,14 @@ async def do(task: Task, stop: asyncio.Event, on_serving: Callable[[], None]) ->
             on_serving()
 
         if task.compress:
-            await _compress(task, stores, node, stop, begun)
+            await _compress(task, stores, node, orders, begun)
         else:
-            await _serve(task, stores, node, stop, begun)
+            await _serve(task, stores, node, orders, begun)
 
 
-async def _compress(task: Task, stores: Stores, node: NodeMap, stop: asyncio.Event, begun: Callable[[], None]) -> None:
-    """Compress what is published, let go of what nobody can want any longer, and purge what was deleted, until `stop`
-    is set."""
+async def _compress(task: Task, stores: Stores, node: NodeMap, orders: Orders, begun: Callable[[], None]) -> None:
+    """Compress what is published, let go of what nobody can want any longer, and purge what was deleted, until there
+    are orders."""
     # Imported here because an edge process has no use for them, cryptography and an HTTP client among them.
     from server.collector import Collector
     from server.compressor import Compressor
@@ -80,13 +97,13 @@ async def _compress(task: Task, stores: Stores, node: NodeMap, stop: asyncio.Eve
     purger = Purger(stores.metadata, Vault(settings.credential_keys_file))
     async with asyncio.TaskGroup() as group:
         jobs = [group.create_task(each.run()) for each in (compressor, collector, purger)]
-        await stop.wait()
+        await orders.wait()
         for job in jobs:
             job.cancel()
 
 
-async def _serve(task: Task, stores: Stores, node: NodeMap, stop: asyncio.Event, begun: Callable[[], None]) -> None:
-    """Serve until `stop` is set; then answer what is under way and return."""
+async def _serve(task: Task, stores: Stores, node: NodeMap, orders: Orders, begun: Callable[[], None]) -> None:
+    """Serve until there are orders; then answer what is under way and return."""
     edge = None if task.edge is None else await _open_edge(task, stores, node)
     servers: list[tuple[Listener, socket.socket | None]] = [] if edge is None else [(edge.server, task.edge)]
     jobs: list[Coroutine[object, object, None]] = []
@@ -109,16 +126,25 @@ async def _serve(task: Task, stores: Stores, node: NodeMap, stop: asyncio.Event,
             edge.slot.mark(State.SERVING)
         _spare_the_collector()
         begun()
-        await stop.wait()
+        await orders.wait()
         if edge is not None:
             edge.slot.mark(State.DRAINING)
         for server, _ in servers:
-            server.stop()
+            server.stop(GRACE_SECONDS if orders.stop.is_set() else RETIRED_SECONDS)
+        hastening = group.create_task(_hasten([server for server, _ in servers], orders.stop))
         await asyncio.wait(listening)
+        hastening.cancel()
         for each in background:
             each.cancel()
     if edge is not None:
         await edge.close()
+
+
+async def _hasten(servers: Sequence[Listener], stop: asyncio.Event) -> None:
+    """Give what is under way less time, once somebody waits for the end."""
+    await stop.wait()
+    for server in servers:
+        server.stop(GRACE_SECONDS)
 
 
 def _spare_the_collector() -> None:
@@ -195,12 +221,12 @@ class Here:
 
     def __init__(self, task: Task) -> None:
         self.pid = os.getpid()
-        self._stop = asyncio.Event()
+        self._orders = Orders()
         self._serving = asyncio.Event()
         self.ended = asyncio.ensure_future(self._do(task))
 
     async def _do(self, task: Task) -> int:
-        await do(task, self._stop, self._serving.set)
+        await do(task, self._orders, self._serving.set)
         return 0
 
     async def serves(self) -> bool:
@@ -209,8 +235,12 @@ class Here:
         serving.cancel()
         return self._serving.is_set()
 
+    async def retire(self) -> None:
+        self._orders.retire.set()
+        await asyncio.wait((self.ended,))
+
     async def end(self) -> None:
-        self._stop.set()
+        self._orders.stop.set()
         await asyncio.wait((self.ended,))
 
 
@@ -221,7 +251,8 @@ def run_loop(main: Coroutine[object, object, None]) -> None:
 
 
 def run_child() -> None:
-    """Do the task that standard input brings, until SIGTERM or SIGINT, or until standard input ends."""
+    """Do the task that standard input brings, until SIGTERM or SIGINT, or until standard input brings another line or
+    ends."""
     task = Task.load(sys.stdin.readline())
     configure_logging(task.settings.log_level)
     # It is for the parent. That a group of processes is told it together must not end those that it would replace.
@@ -231,11 +262,11 @@ def run_child() -> None:
 
 async def _do_as_child(task: Task) -> None:
     loop = asyncio.get_running_loop()
-    stop = asyncio.Event()
+    orders = Orders()
     for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, stop.set)
-    loop.add_reader(0, _stop_once, loop, stop)
-    await do(task, stop, _say_serving)
+        loop.add_signal_handler(number, orders.stop.set)
+    loop.add_reader(0, _take_order, loop, orders)
+    await do(task, orders, _say_serving)
 
 
 def _say_serving() -> None:
@@ -243,9 +274,13 @@ def _say_serving() -> None:
         os.write(0, SERVING)
 
 
-def _stop_once(loop: asyncio.AbstractEventLoop, stop: asyncio.Event) -> None:
-    loop.remove_reader(0)  # at its end it would stay readable for ever
-    stop.set()
+def _take_order(loop: asyncio.AbstractEventLoop, orders: Orders) -> None:
+    """There is but one line that a child is told after its task, and the end of all."""
+    if os.read(0, len(RETIRE)):
+        orders.retire.set()
+    else:
+        loop.remove_reader(0)  # at its end it would stay readable for ever
+        orders.stop.set()
 
 
 if __name__ == "__main__":

@@ -92,6 +92,9 @@ class Pretended:
     async def serves(self) -> bool:
         return True
 
+    async def retire(self) -> None:
+        await self.end()
+
     async def end(self) -> None:
         if not self.ended.done():
             self.ended.set_result(0)

@@ -6,7 +6,7 @@ import os
 import re
 import signal
 from collections.abc import Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
 from pathlib import Path
 
 import httpx
@@ -14,6 +14,8 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from server.metrics import Metrics
+from server.node import NodeMap
+from server.worker import NODE_FILE
 from tests.support.process import Serve
 from tests.support.wire import Wire
 
@@ -81,7 +83,7 @@ def test_each_moves(serve: Serve) -> None:
         os.kill(killed, signal.SIGKILL)
         serve.wait_until(lambda: total(scrape(serve), RESTARTS, reason="crash") == 1)
         serve.reload()
-        assert total(scrape(serve), RESTARTS, reason="reload") == 4
+        serve.wait_until(lambda: total(scrape(serve), RESTARTS, reason="reload") == 4)
         wire_open = serve.get("a.localhost").status
     serve.post(f"space/{space}/delete")
     with ExitStack() as connections:
@@ -152,3 +154,15 @@ def test_calls_have_few_names() -> None:
     found = samples(metrics.render().decode())
     assert total(found, "spacelane_api_requests_total", method="other", route="none", status="405") == 2
     assert total(found, "spacelane_api_requests_total") == 5
+
+
+@pytest.mark.slow
+def test_a_crash_is_counted_once_others_have_counted(serve: Serve) -> None:
+    killed = serve.edge_workers()[0]
+    with closing(NodeMap.open(serve.data_dir / NODE_FILE)) as node:
+        with ExitStack() as counting:
+            serve.wait_until(lambda: counting.enter_context(node.totals_locked()))
+            os.kill(killed, signal.SIGKILL)
+            serve.wait_until(lambda: len(set(serve.edge_workers()) - {killed}) == 2)
+            assert total(scrape(serve), RESTARTS, reason="crash") == 0
+        serve.wait_until(lambda: total(scrape(serve), RESTARTS, reason="crash") == 1)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import random
+import socket
 import threading
 import time
 from pathlib import Path
@@ -137,6 +138,26 @@ def test_zero_is_one_a_core(tmp_path: Path) -> None:
     with Serve(tmp_path / "data", "--workers", "0") as serve:
         cores = len(os.sched_getaffinity(0))
         assert len(serve.edge_workers()) == (cores if cores > 1 else 0)
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_a_download_outlives_a_reload_but_not_the_end(tmp_path: Path, workers: int) -> None:
+    """However slow it is, its process waits for it; somebody who wants the server to stop does not."""
+    with Serve(tmp_path / "data", "--workers", str(workers)) as serve:
+        serve.site("a.localhost", {"big.bin": BIG * 24})
+        with Wire(serve.edge_port) as slow, Wire(serve.edge_port) as slower:
+            for wire in (slow, slower):
+                wire.send(REQUEST % b"big.bin")
+                assert wire.socket.recv(1, socket.MSG_PEEK)
+            began = time.monotonic()
+            serve.reload()
+            assert time.monotonic() - began > 9, "the downloads were not waited for"
+            assert serve.get("a.localhost", "/nothing").status == 404
+            assert slow.receive().body == BIG * 24
+            began = time.monotonic()
+            assert serve.stop() == 0
+            took = time.monotonic() - began
+    assert 5 < took < 18
 
 
 def test_a_download_has_its_time_and_no_more(tmp_path: Path) -> None:
