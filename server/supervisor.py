@@ -16,7 +16,7 @@ import signal
 import sys
 from dataclasses import replace
 
-from server.children import Keeper
+from server.children import START_SECONDS, Keeper
 from server.logs import get_logger
 from server.node import NodeMap
 from server.tasks import Task, compressor
@@ -25,6 +25,7 @@ from server.worker import NODE_FILE, Here, run_loop
 
 SUPERVISOR = "supervisor"
 COUNT_AGAIN_SECONDS = 0.1
+READY_POLL_SECONDS = 0.05
 
 logger = get_logger("spacelane")
 
@@ -33,13 +34,14 @@ def run(task: Task, workers: int) -> int:
     """Serve `task`, which names both sockets, with that many workers until SIGTERM or SIGINT; the exit code."""
     node = NodeMap.open(task.settings.data_dir / NODE_FILE)
     try:
-        run_loop(_supervise(task, workers, Totals(node)))
+        run_loop(_supervise(task, workers, node))
     finally:
         node.close()
     return 0
 
 
-async def _supervise(task: Task, workers: int, totals: Totals) -> None:
+async def _supervise(task: Task, workers: int, node: NodeMap) -> None:
+    totals = Totals(node)
     stop, reload = asyncio.Event(), asyncio.Event()
     listen_to_signals(stop, reload)
 
@@ -60,13 +62,26 @@ async def _supervise(task: Task, workers: int, totals: Totals) -> None:
         totals.claim(SUPERVISOR, os.getpid())
         parts = [replace(task, control=None, token_secrets=(), slot=slot) for slot in range(workers)]
         keepers = [Keeper(part, crashed=crashed, reloaded=reloaded) for part in (*parts, replace(task, edge=None))]
-    keepers.append(Keeper(compressor(task), crashed=crashed, reloaded=reloaded))
+    last = Keeper(compressor(task), crashed=crashed, reloaded=reloaded)
     async with asyncio.TaskGroup() as group:
         for keeper in keepers:
             group.create_task(keeper.run(stop))
-        reloading = group.create_task(_reload(keepers, reload))
+        group.create_task(_run_last(last, node, stop))
+        reloading = group.create_task(_reload([*keepers, last], reload))
         await stop.wait()
         reloading.cancel()
+
+
+async def _run_last(keeper: Keeper, node: NodeMap, stop: asyncio.Event) -> None:
+    """As `Keeper.run`, once the workers serve: until then the processors' time is for them."""
+    stopping = asyncio.create_task(stop.wait())
+    loop = asyncio.get_running_loop()
+    patience = loop.time() + START_SECONDS
+    while not (stopping.done() or node.ready() or loop.time() > patience):
+        await asyncio.wait((stopping,), timeout=READY_POLL_SECONDS)
+    if not stopping.done():
+        await keeper.run(stop)
+    stopping.cancel()
 
 
 async def _reload(keepers: list[Keeper], reload: asyncio.Event) -> None:

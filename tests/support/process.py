@@ -52,6 +52,7 @@ class Serve:
         self.control = addresses["operators"]
         key = environment.get("SPACELANE_ROOT_KEY") or (data_dir / "root.key").read_text().strip()
         self.api = httpx.Client(base_url=self.control, headers={"authorization": f"Bearer {key}"}, timeout=30)
+        self.wait_until(lambda: bool(self._named(b"compressor")))  # begins last, and some look for every process
 
     def _read_log(self) -> None:
         assert self.process.stderr is not None
@@ -99,12 +100,15 @@ class Serve:
 
     def edge_workers(self) -> list[int]:
         """The process ids of those that answer visitors."""
-        return [pid for pid in self.workers() if b"worker-" in Path(f"/proc/{pid}/cmdline").read_bytes()]
+        return self._named(b"worker-")
 
     def compressor(self) -> int:
         """The process id of the one that compresses."""
-        [pid] = [pid for pid in self.workers() if b"compressor" in Path(f"/proc/{pid}/cmdline").read_bytes()]
+        [pid] = self._named(b"compressor")
         return pid
+
+    def _named(self, name: bytes) -> list[int]:
+        return [pid for pid in self.workers() if name in Path(f"/proc/{pid}/cmdline").read_bytes()]
 
     def wait_until(self, condition: Callable[[], bool], seconds: float = START_SECONDS) -> None:
         """Return once it holds; what is waited for tells nobody when it happens, save that the server has ended."""
