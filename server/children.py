@@ -108,9 +108,8 @@ class Child:
         if self._task.compress:  # which has nobody who waits for it
             await self.end()
             return
-        with suppress(ConnectionError):  # it has ended just now
-            self._writer.write(RETIRE)
-            await self._writer.drain()
+        with suppress(ProcessLookupError):  # it has ended just now, and we are about to be told
+            self._process.send_signal(RETIRE)  # ends it at once where it has not come to serve
         await asyncio.wait((self.ended,), timeout=RETIRED_SECONDS + GRACE_SECONDS)
         await self.end()
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import signal
 import socket
 from dataclasses import dataclass, replace
 
@@ -10,7 +11,7 @@ from server.config import Settings
 from server.edge.preview_access import Previews
 
 SERVING = b"serving\n"  # what a child says to its parent once it does its work
-RETIRE = b"retire\n"  # what a parent says to a child whose successor serves
+RETIRE = signal.SIGUSR1  # how a parent tells a child that its successor serves
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

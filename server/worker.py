@@ -251,8 +251,7 @@ def run_loop(main: Coroutine[object, object, None]) -> None:
 
 
 def run_child() -> None:
-    """Do the task that standard input brings, until SIGTERM or SIGINT, or until standard input brings another line or
-    ends."""
+    """Do the task that standard input brings, until `RETIRE`, SIGTERM or SIGINT, or until standard input ends."""
     task = Task.load(sys.stdin.readline())
     configure_logging(task.settings.log_level)
     # It is for the parent. That a group of processes is told it together must not end those that it would replace.
@@ -265,7 +264,8 @@ async def _do_as_child(task: Task) -> None:
     orders = Orders()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, orders.stop.set)
-    loop.add_reader(0, _take_order, loop, orders)
+    loop.add_signal_handler(RETIRE, orders.retire.set)
+    loop.add_reader(0, _stop_once, loop, orders.stop)
     await do(task, orders, _say_serving)
 
 
@@ -274,13 +274,9 @@ def _say_serving() -> None:
         os.write(0, SERVING)
 
 
-def _take_order(loop: asyncio.AbstractEventLoop, orders: Orders) -> None:
-    """There is but one line that a child is told after its task, and the end of all."""
-    if os.read(0, len(RETIRE)):
-        orders.retire.set()
-    else:
-        loop.remove_reader(0)  # at its end it would stay readable for ever
-        orders.stop.set()
+def _stop_once(loop: asyncio.AbstractEventLoop, stop: asyncio.Event) -> None:
+    loop.remove_reader(0)  # at its end it would stay readable for ever
+    stop.set()
 
 
 if __name__ == "__main__":

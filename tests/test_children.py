@@ -18,7 +18,7 @@ from structlog.testing import capture_logs
 from server import children
 from server.children import Child, Keeper, Running
 from server.config import Address, Settings
-from server.tasks import Task, compressor
+from server.tasks import RETIRE, Task, compressor
 
 # What children do here instead of their task.
 SERVES = "import sys; sys.stdin.readline(); import os; os.write(0, b'serving\\n'); sys.stdin.read()"
@@ -191,6 +191,15 @@ async def test_what_does_not_stop_is_killed(
         assert await child.ended == -signal.SIGKILL
         await child.end()  # again is harmless
     assert [(log["log_level"], log["event"]) for log in logs] == [(level, "a process does not stop; killing it")]
+
+
+@pytest.mark.slow
+async def test_what_never_served_has_nothing_to_finish(task: Task, children_run: Callable[[str], None]) -> None:
+    children_run(NEVER_SERVES)
+    child = await Child.start(replace(task, compress=False))
+    async with asyncio.timeout(30):
+        await child.retire()
+    assert child.ended.result() == -RETIRE
 
 
 @pytest.mark.slow

@@ -154,6 +154,7 @@ def test_a_download_outlives_a_reload_but_not_the_end(tmp_path: Path, workers: i
             assert time.monotonic() - began > 9, "the downloads were not waited for"
             assert serve.get("a.localhost", "/nothing").status == 404
             assert slow.receive().body == BIG * 24
+            assert slower.socket.recv(len(BIG) * 8, socket.MSG_WAITALL)  # not so slow that it is given up
             began = time.monotonic()
             assert serve.stop() == 0
             took = time.monotonic() - began

@@ -8,6 +8,7 @@ import re
 import select
 import shutil
 import signal
+import socket
 import stat
 import subprocess
 import sys
@@ -20,6 +21,8 @@ import httpx
 import pytest
 from backports import zstd
 
+from server.config import Settings
+from server.tasks import Task, compressor
 from tests.support.process import Serve
 from tests.support.wire import Wire
 
@@ -183,6 +186,22 @@ def test_processes_do_not_outlive_their_supervisor(tmp_path: Path) -> None:
         for descriptor in descriptors:
             assert select.select([descriptor], [], [], 30)[0]  # readable once the process has ended
             os.close(descriptor)
+
+
+def test_a_process_ends_though_its_parent_did_not_listen(tmp_path: Path) -> None:
+    """A connection that ends with something unread in it ends otherwise than one whose parent has heard all."""
+    with Serve(tmp_path):
+        ours, theirs = socket.socketpair()
+        with theirs:
+            child = subprocess.Popen([sys.executable, "-m", "server.worker", "compressor"], stdin=theirs.fileno())
+        with child:
+            try:
+                with ours:
+                    ours.sendall(compressor(Task(settings=Settings(data_dir=tmp_path))).dump().encode() + b"\n")
+                    assert ours.recv(1, socket.MSG_PEEK)
+                assert child.wait(30) == 0
+            finally:
+                child.kill()
 
 
 def test_backup_and_restore(tmp_path: Path) -> None:
