@@ -21,6 +21,7 @@ VISITORS = 4
 RELOADS = int(os.environ.get("SPACELANE_TEST_RELOADS", "2"))
 REQUEST = b"GET /%b HTTP/1.1\r\nHost: a.localhost\r\n\r\n"
 BIG = b"0123456789abcdef" * 65536  # 1 MiB
+LITTLE = 8192  # bytes at each of a test's looks, of 24 MiB
 
 
 class Visitor(threading.Thread):
@@ -149,12 +150,17 @@ def test_a_download_outlives_a_reload_but_not_the_end(tmp_path: Path, workers: i
             for wire in (slow, slower):
                 wire.send(REQUEST % b"big.bin")
                 assert wire.socket.recv(1, socket.MSG_PEEK)
+
+            def read_a_little() -> None:  # who reads nothing at all is given up
+                for wire in (slow, slower):
+                    wire.take(LITTLE)
+
             began = time.monotonic()
-            serve.reload()
+            serve.reload(meanwhile=read_a_little)
             assert time.monotonic() - began > 9, "the downloads were not waited for"
             assert serve.get("a.localhost", "/nothing").status == 404
             assert slow.receive().body == BIG * 24
-            assert slower.socket.recv(len(BIG) * 8, socket.MSG_WAITALL)  # not so slow that it is given up
+            assert slower.socket.recv(len(BIG) * 8, socket.MSG_WAITALL)
             began = time.monotonic()
             assert serve.stop() == 0
             took = time.monotonic() - began

@@ -76,12 +76,17 @@ class Serve:
         self.kill()
         return status
 
-    def reload(self) -> None:
-        """Have every process replaced; return when all of them have been."""
+    def reload(self, meanwhile: Callable[[], None] = lambda: None) -> None:
+        """Have every process replaced; return when all of them have been. `meanwhile` is called now and then."""
         done = '"event": "every process has been replaced"'
         before = sum(done in line for line in self.log)
+
+        def is_done() -> bool:
+            meanwhile()
+            return sum(done in line for line in self.log) > before
+
         self.process.send_signal(signal.SIGHUP)
-        self.wait_until(lambda: sum(done in line for line in self.log) > before, RELOAD_SECONDS)
+        self.wait_until(is_done, RELOAD_SECONDS)
 
     def kill(self) -> None:
         """End it and its children without asking, as a machine without power does."""

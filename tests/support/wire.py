@@ -72,7 +72,11 @@ class Wire:
         return before, after
 
     def _fill(self) -> None:
-        data = self.socket.recv(65536)
+        self.take(65536)
+
+    def take(self, size: int) -> None:
+        """Read up to that many bytes, for `receive` to make an answer of."""
+        data = self.socket.recv(size)
         if not data:
             raise EOFError(f"the connection ended behind {self._buffer!r}")
         self._buffer += data
