@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from server.doors.journal import Asked, Journal
+from server.doors.phases import DEADLINES, Phase
 from server.doors.tls import EXTENSION, server_name
 from server.edge.edge import Edge
 from server.edge.parts import read_parts
@@ -19,7 +20,7 @@ from storage.blobs import BlobReader
 
 TARGET = "spacelane.target"  # in a scope's extensions: the request's target to the letter, where the server knows it
 
-SEND_SECONDS = 30.0  # for one message to be taken by who asked for it
+SEND_SECONDS = DEADLINES[Phase.WRITING]  # for one message to be taken by who asked for it
 MAX_DRAIN_BYTES = 1024 * 1024  # of a body that nobody wants
 
 

@@ -47,7 +47,7 @@ class EdgeProtocol(LateProtocol):
     # would take 1.5 KB more for each connection.
     __slots__ = (
         "_buffer", "_cutting", "_deadline", "_discarded", "_due", "_had_empty_line", "_half_closed", "_head", "_last",
-        "_peer", "_phase", "_reading_paused", "_seen", "_server_name", "_site", "_timer", "_unsent",
+        "_peer", "_phase", "_reading_paused", "_seen", "_server_name", "_site", "_timer", "_untaken",
     )  # fmt: skip
 
     edge: Edge
@@ -69,7 +69,7 @@ class EdgeProtocol(LateProtocol):
         self._last = False  # the next answer is the last: the server stops
         self._reading_paused = False
         self._discarded = 0
-        self._unsent = 0
+        self._untaken = 0
         self._timer: asyncio.TimerHandle | None = None
         self._due = 0.0  # when _timer goes off
         self._cutting: asyncio.TimerHandle | None = None
@@ -183,7 +183,7 @@ class EdgeProtocol(LateProtocol):
         """Whether all that has come is the beginning of a connection whose client knows that we speak it (RFC 9113
         §3.3). HTTP/1.1 refuses that, so finding out costs nobody anything."""
         begins = self._head is None and self._buffer and PREFACE.startswith(bytes(self._buffer[: len(PREFACE)]))
-        return bool(begins) and self.cycle is None and self._site is None and not self._unsent
+        return bool(begins) and self.cycle is None and self._site is None and not self._untaken
 
     def _meet_http2(self) -> None:
         if len(self._buffer) >= len(PREFACE):
@@ -237,8 +237,8 @@ class EdgeProtocol(LateProtocol):
         self.server_state.total_requests += 1
         if self._phase is Phase.CLOSING or self.transport.is_closing():
             return
-        self._unsent = self.transport.get_write_buffer_size()
-        self._enter(Phase.FLUSHING if self._unsent else Phase.IDLE)
+        self._untaken = self._count_untaken()
+        self._enter(Phase.FLUSHING if self._untaken else Phase.IDLE)
         self._resume_reading()
         if self._buffer:
             self._advance()
@@ -302,7 +302,7 @@ class EdgeProtocol(LateProtocol):
         if self._phase is Phase.CLOSING or self.transport.is_closing():
             return
         self._buffer.clear()
-        self._unsent = self.transport.get_write_buffer_size()
+        self._untaken = self._count_untaken()
         self._enter(Phase.CLOSING)
         self._resume_reading()
         end_writing(self.transport)
@@ -314,7 +314,7 @@ class EdgeProtocol(LateProtocol):
         if self.flow is not None:
             super().pause_writing()
         if self._phase is Phase.SERVING:
-            self._unsent = self.transport.get_write_buffer_size()
+            self._untaken = self._count_untaken()
             self._enter(Phase.WRITING)
 
     def resume_writing(self) -> None:
@@ -328,10 +328,10 @@ class EdgeProtocol(LateProtocol):
         """Change phase. A timer that is due too early is left to find that out: most deadlines never come."""
         if phase is Phase.SERVING and self._writing_paused:
             # The client has yet to take the answer before, and nobody will tell us again that it does not.
-            self._unsent = self._count_unsent()
+            self._untaken = self._count_untaken()
             phase = Phase.WRITING
         self._phase = phase
-        allowed = phase if phase is not Phase.CLOSING or not self._unsent else Phase.WRITING
+        allowed = phase if phase is not Phase.CLOSING or not self._untaken else Phase.WRITING
         self._set_deadline(self.loop.time() + self.deadlines[allowed])
 
     def _set_deadline(self, deadline: float) -> None:
@@ -350,21 +350,24 @@ class EdgeProtocol(LateProtocol):
         if self.loop.time() < self._deadline:
             self._set_deadline(self._deadline)
             return
-        unsent = self._count_unsent()
+        untaken = self._count_untaken()
         if self.transport.is_closing():  # and not closed yet: the client has gone, or does not take the rest
             self._drop()
         elif self._phase is Phase.READING:
             self._refuse(Refusal(408, "the request did not come in time"))
-        elif self._phase is Phase.FLUSHING and not unsent:
+        elif self._phase is Phase.FLUSHING and not untaken:
             self._phase = Phase.IDLE  # it has been since the last answer, or soon after
             self._set_deadline(self._deadline - self.deadlines[Phase.FLUSHING] + self.deadlines[Phase.IDLE])
-        elif 0 < unsent < self._unsent:
-            self._unsent = unsent  # slow, but it does read
+        elif 0 < untaken < self._untaken:
+            self._untaken = untaken  # slow, but it does read
             self._enter(self._phase)
-        elif unsent:
+        elif untaken:
             self._drop()
         else:
             self.transport.close()
+
+    def _count_untaken(self) -> int:
+        return phases.count_untaken(self.transport, self._count_unsent())
 
     def _count_unsent(self) -> int:
         """Bytes of answers that the kernel has not taken yet."""

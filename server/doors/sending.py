@@ -18,7 +18,7 @@ from server.doors.tables import SMALL_BODY_BYTES, span_of
 from server.edge.response import Body, Parts, Span
 
 _FLUSHING = Phase.FLUSHING  # which takes 50 ns to find, once a request
-UNKNOWN = 1 << 62  # bytes: more than are ever unsent, so that at its deadline a connection is looked at, not ended
+UNKNOWN = 1 << 62  # bytes: more than are ever untaken, so that at its deadline a connection is looked at, not ended
 
 logger = logging.getLogger("spacelane.edge")
 
@@ -59,7 +59,7 @@ class SendingProtocol(EdgeProtocol):
     def _rest(self, now: float) -> None:
         """Wait for the next request, as behind any answer."""
         self._phase = _FLUSHING
-        self._unsent = UNKNOWN
+        self._untaken = UNKNOWN
         self._deadline = deadline = now + self._rest_seconds
         if self._due > deadline:
             self._set_deadline(deadline)
@@ -114,7 +114,7 @@ class SendingProtocol(EdgeProtocol):
         sending.at_once = False
         if self._sending is None:
             return not self.transport.is_closing()
-        self._unsent = self._count_unsent()
+        self._untaken = self._count_untaken()
         self._enter(Phase.WRITING)
         return False
 

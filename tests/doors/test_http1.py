@@ -136,6 +136,16 @@ async def test_who_reads_steadily_is_served_however_long_it_takes(path: bytes, s
             assert len(await peer.reader.readexactly(size % 6)) == size % 6
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize(("path", "body"), [(b"big.bin", BIG), (b"cached.bin", CACHED)])
+async def test_who_reads_less_than_the_kernel_waits_for_is_served(path: bytes, body: bytes) -> None:
+    short = dict.fromkeys((Phase.WRITING, Phase.FLUSHING), 0.5)
+    async with connected({**DEADLINES, **short}, receive_buffer=64 * 1024) as (_, peer):
+        peer.send(GET.replace(b"a.txt", path))
+        await peer.head()
+        assert await peer.dawdle(1 << 20) + await peer.reader.readexactly(len(body) - (1 << 20)) == body
+
+
 class ResetsAtTheEnd(dict[Phase, float]):
     """Deadlines that reset a client's connection when the last one is asked for, the last answer just written."""
 

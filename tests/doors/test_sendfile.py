@@ -244,6 +244,14 @@ async def test_who_reads_steadily_is_served_however_long_it_takes(tmp_path: Path
             await peer.reader.readexactly(len(BIG) // 6)
 
 
+@pytest.mark.slow
+async def test_who_reads_less_than_the_kernel_waits_for_is_served(tmp_path: Path) -> None:
+    async with connected(tmp_path, {**DEADLINES, Phase.WRITING: 0.5}, receive_buffer=SMALL_BUFFER) as (_, peer, _n):
+        peer.send(GET)
+        await peer.head()
+        assert await peer.dawdle(1 << 20) + await peer.reader.readexactly(len(BIG) - (1 << 20)) == BIG
+
+
 async def test_half_closed_clients_get_all_of_it(tmp_path: Path) -> None:
     async with connected(tmp_path) as (_, peer, _notes):
         peer.send(GET)

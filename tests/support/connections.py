@@ -55,6 +55,15 @@ class Peer:
         self.loop.call_at(moment, reached.set)
         await reached.wait()
 
+    async def dawdle(self, size: int) -> bytes:
+        """So many bytes, at 640 KB a second: less in each half second than the kernel has to be rid of, a third of what
+        it buffers, before it asks the server for more."""
+        data = b""
+        while len(data) < size:
+            await self.until(self.loop.time() + 0.05)
+            data += await self.reader.read(min(32 * 1024, size - len(data)))
+        return data
+
     async def rest(self) -> bytes:
         """Everything until the connection ends, whichever way it does."""
         data = b""

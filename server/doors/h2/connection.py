@@ -55,7 +55,7 @@ class Http2Connection(asyncio.Protocol, ABC):
         self.closing = False
         self._deaf = False  # the peer says nothing more
         self._warned = False  # the peer knows that the connection will end
-        self._unsent = 0
+        self._untaken = 0
         self._moved = self._since = self.idle_since = self.loop.time()
         self._timer: asyncio.TimerHandle | None = None
         self._due = 0.0
@@ -138,7 +138,9 @@ class Http2Connection(asyncio.Protocol, ABC):
         self.paused = False
         self._since = now = self.loop.time()  # nor could anything come before
         for stream in self.streams.values():
-            if not stream.answered:
+            if stream.answered:
+                stream.moved = now
+            else:
                 stream.since = now
         self.transport.resume_reading()
         self.flush()
@@ -223,8 +225,8 @@ class Http2Connection(asyncio.Protocol, ABC):
             self.forget(stream)
         if self.paused:
             self.transport.resume_reading()
-        self._unsent = self.transport.get_write_buffer_size()
-        self._watch(self.deadlines[Phase.WRITING if self._unsent else Phase.CLOSING])
+        self._untaken = self._count_untaken()
+        self._watch(self.deadlines[Phase.WRITING if self._untaken else Phase.CLOSING])
         end_writing(self.transport)
 
     # Deadlines.
@@ -251,22 +253,25 @@ class Http2Connection(asyncio.Protocol, ABC):
     def _on_timer(self) -> None:
         self._timer = None
         now = self.loop.time()
-        unsent = self.transport.get_write_buffer_size()
-        if unsent != self._unsent or not unsent:
-            self._unsent, self._moved = unsent, now
+        untaken = self._count_untaken()
+        if untaken != self._untaken or not untaken:
+            self._untaken, self._moved = untaken, now
         elif now >= self._moved + self.deadlines[Phase.WRITING]:
             drop(self.transport)
             return
         if self.closing:
-            self._look_at_closing(now, unsent)
+            self._look_at_closing(untaken)
             return
         due = self._next_deadline(now)
         if not self.closing:
             self._watch(max(0.0, due - now))
             self.flush()
 
-    def _look_at_closing(self, now: float, unsent: int) -> None:
-        if unsent:
+    def _count_untaken(self) -> int:
+        return phases.count_untaken(self.transport, self.transport.get_write_buffer_size())
+
+    def _look_at_closing(self, untaken: int) -> None:
+        if untaken:
             self._watch(self.deadlines[Phase.WRITING])
         elif self.transport.is_closing():  # and not closed yet: the peer has gone, or does not take the rest
             drop(self.transport)
@@ -288,11 +293,11 @@ class Http2Connection(asyncio.Protocol, ABC):
                 due = min(due, stream.since + reading)
                 if now >= stream.since + reading:
                     self.time_out(stream)
-            elif stream.unsent:
+            elif stream.unsent and not self.paused:
                 due = min(due, stream.moved + writing)
                 if now >= stream.moved + writing:
                     self.reset(stream.number, Code.CANCEL)
-        if not self.streams and not self._unsent:
+        if not self.streams and not self._untaken:
             idle = self.idle_since + self.deadlines[Phase.IDLE]
             if now >= idle:
                 self.fail(Code.NO_ERROR, "there was no request for a while")

@@ -533,6 +533,19 @@ async def test_who_takes_nothing_is_dropped() -> None:
         await until_unconnected(peer)
 
 
+@pytest.mark.slow
+async def test_who_reads_less_than_the_kernel_waits_for_is_served() -> None:
+    deadlines = {**DEADLINES, Phase.WRITING: 0.5}
+    files = {"big.bin": BIG, "a.txt": b"a"}
+    async with h2_connected(deadlines, {INITIAL_WINDOW_SIZE: 2**25}, files, receive_buffer=SMALL) as (_, peer):
+        peer.ask(1, request("/big.bin"))
+        size = 0
+        while size < len(BIG):
+            if size < 1 << 20:
+                await peer.until(peer.loop.time() + 0.025)  # 640 KB a second; see `Peer.dawdle`
+            size += len((await peer.seek(DATA, 1)).payload)
+
+
 async def test_what_comes_behind_the_end_is_thrown_away(peer: H2Peer) -> None:
     peer.frame(PING, 0, 1, bytes(8))
     await peer.seek(GOAWAY)
