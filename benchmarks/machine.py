@@ -6,6 +6,7 @@ import os
 import platform
 import re
 import subprocess
+import sys
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -28,7 +29,7 @@ def describe_machine() -> dict[str, str]:
         "load average before": " ".join(f"{load:.2f}" for load in os.getloadavg()),
         "kernel": platform.release(),
         "congestion control": congestion_control(),
-        "python": platform.python_version(),
+        "python": f"{platform.python_version()}, {Path(sys.executable).resolve()}",
         "wrk": ask_version("wrk", "-v") or "not installed",
         "C compiler": ask_version(COMPILER, "--version") or "not installed",
         "h2load": ask_version("h2load", "--version") or "not installed",

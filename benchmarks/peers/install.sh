@@ -14,6 +14,7 @@ serve caddy caddy
 need wrk wrk
 need h2load nghttp2-client
 need cc gcc
+if ! /usr/bin/python3 -c 'import ensurepip' 2>/dev/null; then packages+=(python3-venv); fi
 if ! [[ -e /usr/include/stdio.h ]]; then packages+=(libc6-dev); fi
 
 policy=/usr/sbin/policy-rc.d  # every package asks it before it starts its service
