@@ -55,7 +55,7 @@ SENDER_OVERHEAD = 700  # with what is left of a table that was given up
 MAX_LINE_BYTES = len(b"GET  HTTP/1.1") + MAX_TARGET_BYTES  # a longer one is refused
 
 # A line whose path has nothing to decode, nor to quote in a log; and its query. It ends with the protocol.
-_PLAIN_LINE = rb"GET (/[A-Za-z0-9/._~!$&'()*+,;=:@-]*+)(\?[!\"$-~]*+)?+ %b"
+_PLAIN_LINE = rb"GET (/[A-Za-z0-9/._~!$&'()*+,;=:@-]*+)(\?[!\"$-~]*+)? %b"
 
 # Requests with these are no matter of looking up. If-Modified-Since does not count beside If-None-Match (RFC 9110
 # §13.1.3); alone it is a matter of comparing.

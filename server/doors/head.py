@@ -35,7 +35,7 @@ _GLIMPSE = re.compile(rb"(" + _TOKEN + rb")(?: ([\x21-\x7e\x80-\xff]++)(?: (HTTP
 _STRAY = re.compile(rb"(?<!\r)\n|\r(?!\n|\Z)")  # a bare LF, or a CR that is not at the end and has no LF behind it
 _DIGITS = re.compile(rb"\d{1,18}")
 _TOKEN_ONLY = re.compile(_TOKEN)
-_QUOTED = rb'"(?:[\t \x21\x23-\x5b\x5d-\x7e\x80-\xff]|\\[\t\x20-\x7e\x80-\xff])*+"'
+_QUOTED = rb'"(?:[\t \x21\x23-\x5b\x5d-\x7e\x80-\xff]|\\[\t\x20-\x7e\x80-\xff])*"'
 _CHUNK_LINE = re.compile(
     rb"([0-9A-Fa-f]{1,16}+)(?:[ \t]*+;[ \t]*+"
     + _TOKEN
@@ -43,7 +43,7 @@ _CHUNK_LINE = re.compile(
     + _TOKEN
     + rb"|"
     + _QUOTED
-    + rb"))?+)*+"
+    + rb"))?)*"
 )
 
 

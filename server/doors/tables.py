@@ -28,7 +28,7 @@ MAX_TABLES_BYTES = 16 * 1024 * 1024
 ANSWER_OVERHEAD = 900  # measured: an answer's objects, beside its texts
 TABLE_OVERHEAD = 1000  # measured, likewise
 
-_ONE_RANGE = re.compile(rb"bytes=(\d{1,18}+)-(\d{1,18}+)?+")
+_ONE_RANGE = re.compile(rb"bytes=(\d{1,18}+)-(\d{1,18}+)?")
 
 
 class Answer:

@@ -30,8 +30,8 @@ _OF_PARTS = frozenset({b"content-type", b"content-encoding"})
 
 _TAG = r'"[\x21\x23-\x7e\x80-\xff]*+"'
 _ETAG = re.compile(rf"(W/)?({_TAG})")
-_ETAG_LIST = re.compile(rf"(?:[ \t]*+,)*+[ \t]*+(?:W/)?{_TAG}[ \t]*+(?:,[ \t]*+(?:(?:W/)?{_TAG}[ \t]*+)?+)*+")
-_RANGE = re.compile(r"[ \t]*+(?:(\d{1,18}+)-(\d{1,18}+)?+|-(\d{1,18}+))[ \t]*+")
+_ETAG_LIST = re.compile(rf"(?:[ \t]*+,)*[ \t]*+(?:W/)?{_TAG}[ \t]*+(?:,[ \t]*+(?:(?:W/)?{_TAG}[ \t]*+)?)*")
+_RANGE = re.compile(r"[ \t]*+(?:(\d{1,18}+)-(\d{1,18}+)?|-(\d{1,18}+))[ \t]*+")
 
 _MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
 _DAYS = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")

@@ -20,16 +20,16 @@ _VALUE = "|".join(
     (
         r"@?" + _INTEGER,
         r"-?[0-9]{1,12}+\.[0-9]{1,3}+(?![0-9])",  # Decimal
-        r'"(?:[\x20\x21\x23-\x5b\x5d-\x7e]|\\["\\])*+"',  # String
+        r'"(?:[\x20\x21\x23-\x5b\x5d-\x7e]|\\["\\])*"',  # String
         r"[A-Za-z*][A-Za-z0-9!#$%&'*+\-.^_`|~:/]*+",  # Token
         r":[A-Za-z0-9+/=]*+:",  # Byte Sequence
         r"\?[01]",  # Boolean
-        r'%"(?:[\x20\x21\x23\x24\x26-\x7e]|%[0-9a-f]{2})*+"',  # Display String
+        r'%"(?:[\x20\x21\x23\x24\x26-\x7e]|%[0-9a-f]{2})*"',  # Display String
     )
 )
-_PARAMETERS = rf"(?:; *+{_KEY}(?:=(?:{_VALUE}))?+)*+"
+_PARAMETERS = rf"(?:; *+{_KEY}(?:=(?:{_VALUE}))?)*"
 _MEMBER = re.compile(rf"({_KEY})=({_INTEGER}){_PARAMETERS}")
-_DICTIONARY = re.compile(rf"{_MEMBER.pattern}(?:[ \t]*+,[ \t]*+{_MEMBER.pattern})*+")
+_DICTIONARY = re.compile(rf"{_MEMBER.pattern}(?:[ \t]*+,[ \t]*+{_MEMBER.pattern})*")
 
 MAX_WEIGHT = 10
 

@@ -22,7 +22,8 @@ _UTF16 = (b"\xff\xfe", b"\xfe\xff")  # byte order marks, which outdo what Conten
 _RAW = ((b"<!--", b"-->"), (b"<script", b"</script"))  # in which "</body" is no tag
 # A body's end has nothing but comments and the end of <html> behind it. A "</body" that an attribute (srcdoc),
 # a <textarea> or the like holds has their end there, which a tag put before it would break open.
-_LAST = re.compile(rb"</body[^<>\"']*+>?(?:\s++|</html[^<>\"']*+>?|<!--(?>.*?(?:-->|\Z)))*+", re.DOTALL)
+_END = re.compile(rb"</body[^<>\"']*+>?")
+_BEHIND = re.compile(rb"\s++|</html[^<>\"']*+>?|<!--.*?(?:-->|\Z)", re.DOTALL)
 
 
 def tag_for(base: str, site_id: str) -> bytes:
@@ -41,9 +42,17 @@ def add_tag(html: bytes, tag: bytes) -> bytes | None:
     if end < 0 and b"<!doctype" not in head and b"<html" not in head:
         return None
     is_held = any(lower.rfind(start, 0, end) > lower.rfind(stop, 0, end) for start, stop in _RAW)
-    if end < 0 or is_held or not _LAST.fullmatch(lower, end):
+    if end < 0 or is_held or not _is_last(lower, end):
         end = len(html)  # what is behind the end of a body belongs to the body (WHATWG HTML §13.2.6.4.19)
     return html[:end] + tag + html[end:]
+
+
+def _is_last(lower: bytes, start: int) -> bool:
+    """Whether the "</body" at `start` is the end of the page's body."""
+    found = _END.match(lower, start)
+    while found is not None and found.end() < len(lower):
+        found = _BEHIND.match(lower, found.end())
+    return found is not None
 
 
 async def read_tagged(
