@@ -8,7 +8,6 @@ from __future__ import annotations
 import asyncio
 import os
 import random
-import sqlite3
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -23,8 +22,8 @@ from benchmarks.corpus import DOMAIN, NUMBER_DIGITS, Corpus, host_name
 from benchmarks.generator import Plan, begin, generating
 from benchmarks.loads import percentile
 from benchmarks.peers.base import Certificate, Place, Setting
-from benchmarks.peers.spacelane import SPACE, Control, serving
-from benchmarks.processes import POLL_SECONDS, BenchError, ServerProcess, cpu_seconds, free_port
+from benchmarks.peers.spacelane import SPACE, Control, database_of, serving, settle
+from benchmarks.processes import BenchError, ServerProcess, cpu_seconds, free_port
 from benchmarks.results import Figure
 from benchmarks.work import CONNECTIONS, Scene, Work, browsers_over_pages, one_browser, request
 from storage.models import NewSite
@@ -33,7 +32,6 @@ from storage.sql import open_sql
 WORKERS = 2  # the fewest for which the control API has a process of its own
 BATCH = 5_000  # domains that are registered at once
 FILLING = 400_000  # domains whose pages are more than two workers keep: the cache is full after 25,000
-SETTLED_SECONDS = 3.0
 SAMPLE = 1000  # hosts whose answers are timed one by one
 CHANGES_PER_SECOND = 10
 LEAST_PRIORITY = 19
@@ -79,25 +77,14 @@ async def register_many(database: Path, count: int) -> None:
         await metadata.close()
 
 
-def _settle(database: Path) -> None:
-    """Return when nothing has changed for a while: what was published has been compressed, which its sites hear of."""
-    with closing(sqlite3.connect(database)) as connection:
-        seen, since = -1, 0.0
-        while time.monotonic() < since + SETTLED_SECONDS or seen < 0:
-            [revision] = connection.execute("SELECT revision FROM store_state").fetchone()
-            if revision != seen:
-                seen, since = revision, time.monotonic()
-            time.sleep(POLL_SECONDS)
-
-
 def measure_million(stage: Stage) -> dict[str, Figure]:
     """Very many domains: the start, hosts never asked for, and what scans leave of what is hot, in one process that is
     the edge and the control API; and the memory of a worker that has been asked for more than it can keep."""
     place, control = stage.place("million"), Control(free_port())
-    database = place.directory / "data" / "spacelane.db"
+    database = database_of(place)
     with serving(place, control):
         control.deploy(stage.corpus.published, DOMAIN)
-        _settle(database)
+        settle(database)
     begun = time.monotonic()
     asyncio.run(register_many(database, stage.domains))
     registered = time.monotonic() - begun

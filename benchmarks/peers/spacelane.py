@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import http.client
 import json
+import sqlite3
 import subprocess
 import sys
 import time
@@ -21,6 +22,7 @@ from benchmarks.processes import POLL_SECONDS, START_SECONDS, BenchError, Server
 KEY = "benchmark-root-key"
 SPACE = "bench"
 CALLERS = 4  # at a time
+SETTLED_SECONDS = 3.0  # longer than the server puts off a record of what it has compressed
 
 
 class Spacelane:
@@ -41,6 +43,7 @@ class Spacelane:
                 control.register(corpus.host_names(setting.hosts))
             else:
                 control.deploy(corpus.published, DOMAIN)
+            settle(database_of(place))
             yield server
 
 
@@ -107,6 +110,23 @@ class Control:
         if response.status not in (200, 201):
             raise BenchError(f"{path}: {response.status} {answer}")
         return answer
+
+
+def database_of(place: Place) -> Path:
+    """Where the server keeps what it has been told."""
+    return place.directory / "data" / "spacelane.db"
+
+
+def settle(database: Path) -> None:
+    """Return when nothing has been done for a while: what was published has been compressed, as far as that is of use,
+    and its sites have heard of it."""
+    with closing(sqlite3.connect(database)) as connection:
+        seen, since = None, 0.0
+        while seen is None or time.monotonic() < since + SETTLED_SECONDS:
+            done = connection.execute("SELECT revision, (SELECT count(*) FROM variants) FROM store_state").fetchone()
+            if done != seen:
+                seen, since = done, time.monotonic()
+            time.sleep(POLL_SECONDS)
 
 
 @contextmanager
