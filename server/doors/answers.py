@@ -311,6 +311,13 @@ class Answers:
             size = CONDITIONS_OVERHEAD + len(line) + len(conditions)
             self.edge.cache.enlist(answer.entry, table.answers, line + conditions, answer.unchanged, size)
 
+    def keep_part(self, table: Table, answer: Answer, line: bytes, field: bytes) -> Answer:
+        """Have the 206 for this Range, which there is, at hand. The line is one that `table` has."""
+        asked = Request(method="GET", authority=None, path="/", range=field.decode("ascii"))
+        part = self._render(table, answer.entry, answer.stored, finish(answer.stored, asked), line)
+        answer.kept_part = part
+        return part
+
     def _keep(
         self, table: Table, answers: MutableMapping[Any, Answer], key: Hashable, entry: Entry, line: bytes
     ) -> Answer | None:

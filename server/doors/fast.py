@@ -216,7 +216,7 @@ class FastProtocol(MemoryProtocol):
         answer, log = found
         # For a part there has to be something to take it of (RFC 9110 §14.2).
         if span is not None and answer.etag is not None and line.startswith(b"GET "):
-            return self._answer_range(answer, line, span)
+            return self._answer_range(answer, line, span, log)
         if self._manner.closes:
             return self._reply_last(answer, line, log)
         return self._reply(answer, line, log)
@@ -287,10 +287,17 @@ class FastProtocol(MemoryProtocol):
         self.transport.close()
         return True
 
-    def _answer_range(self, answer: Answer, line: bytes, field: bytes) -> bool:
+    def _answer_range(self, answer: Answer, line: bytes, field: bytes, log: bytes) -> bool:
         """Answer with a part of what `answer` shows."""
+        if field == answer.kept_field and log is answer.log and not self._manner.closes:
+            table = self._sender.table
+            assert table is not None, "it has the answer"
+            kept = answer.kept_part or self._answers.keep_part(table, answer, line, field)
+            return self._reply(kept, line, kept.log)
         part = answer.part(field)
         if part is not None:
+            if answer.span is not None:
+                answer.kept_field, answer.kept_part = field, None
             return self._give(answer, line, 206, *part)
         asked = Request(method="GET", authority=None, path="/", range=field.decode("ascii").strip(" \t"))
         response = finish(answer.stored, asked)

@@ -26,6 +26,7 @@ from storage.models import HostedSite
 SMALL_BODY_BYTES = 32 * 1024
 MAX_TABLES_BYTES = 16 * 1024 * 1024
 ANSWER_OVERHEAD = 900  # measured: an answer's objects, beside its texts
+PART_OVERHEAD = 400  # what a 206 has in its head that the 200 has not, and the field
 TABLE_OVERHEAD = 1000  # measured, likewise
 
 _ONE_RANGE = re.compile(rb"bytes=(\d{1,18}+)-(\d{1,18}+)?")
@@ -35,13 +36,14 @@ class Answer:
     """What one request line gets: all of it but the time.
 
     `unchanged` is its 304, for who has `etag`. Who asks for the same path with a query gets it too, unless it
-    `repeats_query`.
+    `repeats_query`. Of a file, `kept_field` is the Range that was asked for last, and `kept_part` its 206 once that is
+    asked for again: players and whoever looks for the end of a file begin with the same one.
     """
 
     __slots__ = (
         "_part_head",
-        "around", "body", "entry", "etag", "head", "is_small", "log", "moment", "repeats_query", "span", "stored",
-        "tally", "unchanged", "whole",
+        "around", "body", "entry", "etag", "head", "is_small", "kept_field", "kept_part", "log", "moment",
+        "repeats_query", "span", "stored", "tally", "unchanged", "whole",
     )  # fmt: skip
 
     def __init__(
@@ -69,6 +71,8 @@ class Answer:
         self.unchanged: Answer | None = None
         self.repeats_query = False
         self.moment: Moment | None = None
+        self.kept_field: bytes | None = None
+        self.kept_part: Answer | None = None
         self._part_head: tuple[bytes, bytes] | None = None
         self.whole = b""  # of this moment; without the body unless it is small: then that is written behind it
 
@@ -105,10 +109,13 @@ class Answer:
 
     @property
     def size(self) -> int:
-        """Bytes that it takes without its body, and with the copy of it that is made for each second."""
+        """Bytes that it takes without its body, and with the copy of it that is made for each second; also those of
+        the part that may be kept."""
         copied = len(self._small_body)
         unchanged = self.unchanged.size if self.unchanged is not None else 0
-        return ANSWER_OVERHEAD + 3 * len(self.head) + 2 * len(self.log) + copied + unchanged
+        own = ANSWER_OVERHEAD + 3 * len(self.head) + 2 * len(self.log)
+        part = 0 if self.span is None else own + PART_OVERHEAD
+        return own + copied + unchanged + part
 
 
 def span_of(body: Body) -> Span:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import errno
 import os
+import re
 import socket
 import struct
 from collections import Counter
@@ -19,6 +20,8 @@ from server.doors import fast, open_files, sendfile
 from server.doors.http1 import MAX_PIPELINED_BYTES
 from server.doors.journal import Journal, Tally
 from server.doors.phases import DEADLINES, Phase
+from server.doors.tables import Answer
+from server.edge.response import Body
 from storage.errors import Unavailable
 from storage.local import LocalReader
 from tests.support.connections import Peer, connection, until, until_all_are_closed, until_unconnected
@@ -112,6 +115,53 @@ async def test_whole_files_and_ranges(tmp_path: Path) -> None:
         assert notes.lines.count(b'"target":"/big.bin"') == 5
         site_ids = {tally.site_id for tally in notes.tallies}
         assert site_ids == {(await hosting.metadata.find_site(["a.test"])).id}  # type: ignore[union-attr]
+
+
+async def test_a_range_that_comes_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is answered from what is kept of it, but not in a word otherwise."""
+    reckoned: list[bytes] = []
+    part = Answer.part
+
+    def reckon(answer: Answer, field: bytes) -> tuple[bytes, Body] | None:
+        reckoned.append(field)
+        return part(answer, field)
+
+    monkeypatch.setattr(Answer, "part", reckon)
+    again, other = (GET[:-2] + b"Range: bytes=%b\r\n\r\n" % field for field in (b"5-1000004", b"0-"))
+    queried = again.replace(b".bin", b".bin?a=b")
+    async with connected(tmp_path) as (_, peer, notes):
+        heads, logged = set(), set()
+        for request in (again, again, again, queried, again, other, again, again):
+            peer.send(request)
+            head = await peer.head()
+            body = BIG if request is other else BIG[5:1000005]
+            assert await peer.reader.readexactly(len(body)) == body
+            notes.journal.flush()
+            if request is not other:
+                heads.add(re.sub(rb"\r\ndate: [^\r]*", b"", head))
+                logged.add(re.sub(rb'"time":"[^"]*"|\?a=b', b"", notes.lines))
+            notes.lines = b""
+        assert len(heads) == len(logged) == 1
+        assert reckoned == [b"bytes=5-1000004"] * 2 + [b"bytes=0-", b"bytes=5-1000004"]
+        assert sorted(notes.sizes()) == [1000000] * 7 + [len(BIG)]
+        peer.send(again[:-2] + b"Connection: close\r\n\r\n")
+        assert b"connection: close" in await peer.head()
+        assert await peer.rest() == BIG[5:1000005]
+
+
+async def test_a_range_that_comes_again_is_of_what_there_is_now(tmp_path: Path) -> None:
+    async with connected(tmp_path) as (hosting, peer, _notes):
+        again = GET[:-2] + b"Range: bytes=5-9\r\n\r\n"
+        for _ in range(3):
+            peer.send(again)
+            assert await peer.answer() == (206, BIG[5:10])
+        await hosting.publish("a.test", {"big.bin": BIG[1:]})
+        hosting.clock.now += 60  # what has changed within this second is not kept
+        peer.send(GET.replace(b"GET", b"HEAD"))
+        await peer.head()
+        for _ in range(3):
+            peer.send(again)
+            assert await peer.answer() == (206, BIG[6:11])
 
 
 async def test_heads_and_validators(tmp_path: Path) -> None:
