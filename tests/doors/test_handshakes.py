@@ -45,7 +45,7 @@ async def open_tls(port: int, authority: trustme.CA) -> Peer:
     """A client that reads no more than it is made to."""
     sock = socket.socket()
     sock.setblocking(False)
-    sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 64 * 1024)
     await asyncio.get_running_loop().sock_connect(sock, ("127.0.0.1", port))
     trust = trusting(authority)
     return Peer(*await asyncio.open_connection(sock=sock, ssl=trust, server_hostname="a.test", limit=4096))
